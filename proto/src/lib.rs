@@ -10,8 +10,10 @@
 //! | [`size`] | `3T`, `512GiB`, `1.5T` |
 //! | [`failure`] | one error, with node, step, program, its words and advice |
 //! | [`tls`] | mutual TLS: the only way in or out |
+//! | [`by_text`] | values that a file holds as text, errors with line and column |
 //! | [`config_file`] | YAML files with every field checked |
 
+pub mod by_text;
 pub mod config_file;
 pub mod failure;
 pub mod hostlist;
@@ -21,7 +23,7 @@ pub mod size;
 pub mod tls;
 
 /// Messages and services of `rampool/v1`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, rustdoc::all)]
 pub mod v1 {
     tonic::include_proto!("rampool.v1");
 }

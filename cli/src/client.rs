@@ -1,0 +1,199 @@
+//! The way to the controller: `/etc/rampool/client.yaml`, mutual TLS, deadlines.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rampool_proto::config_file;
+use rampool_proto::tls::TlsFiles;
+use rampool_proto::v1::controller_client::ControllerClient;
+use rampool_proto::v1::{Failure, FailureKind};
+use serde::Deserialize;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::args::Global;
+
+/// Where the client's configuration is, unless `--config` or `RAMPOOL_CONFIG` say otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/rampool/client.yaml";
+
+/// How long an answer may take that is no operation. Longer than the controller gives itself
+/// and its agents, so that an error names the one that was slow.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The largest answer taken. A thousand nodes with all that they hold are some 4 MiB, gRPC's
+/// own limit.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// `client.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientConfig {
+    /// The controller's `host:port`.
+    pub controller: String,
+    /// The name in the controller's certificate, where it is not the host above.
+    pub name: Option<String>,
+    /// Who we are.
+    pub tls: TlsFiles,
+}
+
+/// The controller, connected.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// What an error of the connection calls it.
+    peer: String,
+    client: ControllerClient<Channel>,
+}
+
+impl Controller {
+    /// Connects to the controller of the configuration, or of `--controller`.
+    pub async fn connect(global: &Global) -> Result<Self, Failure> {
+        let config = load(&global.config)?;
+        let address = global.controller.as_ref().unwrap_or(&config.controller);
+        let host = host_of(address)?;
+        let credentials = config.tls.load().map_err(|error| {
+            Failure::new(FailureKind::Failed, "read the client's certificate").saying(error)
+        })?;
+        let name = config.name.as_deref().unwrap_or(host);
+        let endpoint = credentials.endpoint(address, name).map_err(|error| {
+            Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(&error))
+        })?;
+        let channel = endpoint.connect().await.map_err(|error| {
+            Failure::new(FailureKind::Failed, format!("connect to the controller at {address}"))
+                .saying(chain(&error))
+                .advising(format!(
+                    "is rampool-controller running there, with a certificate for {name:?}? {} \
+                     and --controller say where to look",
+                    global.config.display()
+                ))
+        })?;
+        let client = ControllerClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        Ok(Self { peer: format!("controller at {address}"), client })
+    }
+
+    /// Asks one question and waits for its answer, up to the deadline. `step` says in an error
+    /// what was being done.
+    pub async fn ask<Q, A, F>(
+        &self,
+        step: &str,
+        question: Q,
+        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut request = Request::new(question);
+        request.set_timeout(ANSWER_DEADLINE);
+        self.call(step, request, call).await
+    }
+
+    /// Begins an operation. It may take long, so there is no deadline: a controller that dies
+    /// is noticed by the connection's keep-alive.
+    pub async fn begin<Q, A, F>(
+        &self,
+        step: &str,
+        question: Q,
+        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        self.call(step, Request::new(question), call).await
+    }
+
+    async fn call<Q, A, F>(
+        &self,
+        step: &str,
+        request: Request<Q>,
+        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+    ) -> Result<A, Failure>
+    where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let answer = call(self.client.clone(), request).await;
+        answer.map(Response::into_inner).map_err(|status| failure_of(&status, &self.peer, step))
+    }
+}
+
+/// What went wrong: the controller's own words, or those of the connection to `peer`, which
+/// are a failure of the try and say nothing about what is possible.
+pub(crate) fn failure_of(status: &Status, peer: &str, step: &str) -> Failure {
+    if !status.details().is_empty() {
+        return Failure::from_status(status, "", step);
+    }
+    let mut failure = Failure::from_status(status, peer, step);
+    if failure.kind() != FailureKind::TimedOut {
+        failure.set_kind(FailureKind::Failed);
+    }
+    failure
+}
+
+fn load(path: &Path) -> Result<ClientConfig, Failure> {
+    config_file::load(path).map_err(|error| {
+        let kind = match &error {
+            config_file::ConfigError::Read { .. } => FailureKind::Failed,
+            _ => FailureKind::Invalid,
+        };
+        Failure::new(kind, "read the client's configuration")
+            .saying(error)
+            .advising("examples/client.yaml explains each field; --config names another file")
+    })
+}
+
+/// The host in `host:port`; `[...]` around an IPv6 address is taken off.
+fn host_of(address: &str) -> Result<&str, Failure> {
+    let parts = address.rsplit_once(':').filter(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (bracketed || !host.contains(':')) && port.parse::<u16>().is_ok()
+    });
+    let (host, _) = parts.ok_or_else(|| {
+        Failure::new(FailureKind::Invalid, "find the controller")
+            .saying(format!("{address:?} is no address: host:port is, e.g. mds1:7701"))
+    })?;
+    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+/// An error's words and those of its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_what_the_certificate_must_carry() {
+        assert_eq!(host_of("mds1:7701").unwrap(), "mds1");
+        assert_eq!(host_of("10.0.0.1:7701").unwrap(), "10.0.0.1");
+        assert_eq!(host_of("[fd00::1]:7701").unwrap(), "fd00::1");
+        for bad in ["mds1", ":7701", "mds1:", "mds1:http", "fd00::1:7701", "mds1:77010"] {
+            let failure = host_of(bad).unwrap_err();
+            assert_eq!(failure.kind(), FailureKind::Invalid, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_is_a_failed_try_and_not_a_lack_of_capacity() {
+        let failure = failure_of(&Status::unavailable("tcp"), "controller at c:1", "list pools");
+        assert_eq!(failure.kind(), FailureKind::Failed);
+        assert_eq!(failure.to_string(), "controller at c:1: list pools: tcp");
+        let slow = failure_of(&Status::deadline_exceeded("slow"), "c", "list pools");
+        assert_eq!(slow.kind(), FailureKind::TimedOut);
+    }
+
+    #[test]
+    fn the_controllers_own_words_arrive_unchanged() {
+        let said = Failure::new(FailureKind::NotNow, "place 3T").saying("2 TiB can be lent");
+        assert_eq!(failure_of(&Status::from(said.clone()), "c", "list pools"), said);
+    }
+}

@@ -1,0 +1,156 @@
+//! The commands that only look, and those that need no controller.
+
+use std::os::unix::fs::PermissionsExt;
+
+use rampool_proto::v1::{Failure, FailureKind};
+
+use crate::cluster::{Cluster, run_alone};
+use crate::fake_controller::{Asked, FakeController};
+use crate::samples;
+
+#[tokio::test]
+async fn looking_commands_print_tables_and_json() {
+    let cluster = Cluster::with(FakeController::default()).await;
+    for (line, words) in [
+        ("status demo", "VOLATILE"),
+        ("status", "VOLATILE"),
+        ("list", "POOL  STATE"),
+        ("nodes", "LENDABLE"),
+        ("plan demo --size 511M", "losing any one donor"),
+        ("events demo", "256 MiB reserved"),
+        ("doctor", "0 to mend"),
+    ] {
+        let said = cluster.run(line).await;
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{line}: {said:?}");
+        assert!(said.stdout.contains(words), "{line}: {said:?}");
+        assert!(!said.stdout.contains('\x1b'), "colour without a terminal: {said:?}");
+        let json = cluster.run(&format!("{line} -o json")).await.stdout;
+        assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{line}: {json}");
+    }
+}
+
+#[tokio::test]
+async fn node_lists_reach_the_controller_folded() {
+    let cluster = Cluster::with(FakeController::default()).await;
+    cluster.run("nodes n1,n2,n3").await;
+    cluster.run("doctor n[01-03]").await;
+    let asked = [Asked::Nodes("n[1-3]".into()), Asked::Doctor("n[01-03]".into())];
+    assert_eq!(cluster.fake.asked(), asked);
+}
+
+#[tokio::test]
+async fn doctor_fails_where_something_is_to_be_mended() {
+    let cluster = Cluster::with(FakeController::finding(samples::findings())).await;
+    let said = cluster.run("doctor").await;
+    assert_eq!(said.code, 1);
+    assert!(said.stdout.starts_with("ERROR    n2: mdadm is missing"), "{said:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_pool_is_exit_code_3() {
+    let refusal =
+        Failure::new(FailureKind::NotFound, "look at the pool demo").saying("no such pool");
+    let cluster = Cluster::with(FakeController::refusing(refusal)).await;
+    let said = cluster.run("status demo").await;
+    assert_eq!((said.code, said.stdout.as_str()), (3, ""));
+    assert_eq!(said.stderr, "rampool: look at the pool demo: no such pool\n");
+}
+
+#[tokio::test]
+async fn wrong_words_and_files_are_exit_code_2_and_ask_nothing() {
+    let cluster = Cluster::with(FakeController::default()).await;
+    let odd = cluster.file("odd.yaml", "name: demo\nsise: 3T\n");
+    for (line, words) in [
+        ("up Demo".to_owned(), "'D' is not allowed"),
+        ("up demo --size 1024".into(), "1024 of what?"),
+        ("up demo --donors n[1-".into(), "column 5"),
+        ("up demo --donors n1,n1".into(), "node n1 is there twice"),
+        (format!("up -f {}", odd.display()), "unknown field `sise`, expected one of"),
+        (format!("plan -f {}", odd.display()), "line 2 column 1"),
+        (format!("up -f {}", odd.with_file_name("none.yaml").display()), "No such file"),
+        ("list --controller nowhere".into(), "host:port"),
+    ] {
+        let said = cluster.run(&line).await;
+        assert_eq!(said.code, 2, "{line}: {said:?}");
+        assert!(said.stderr.contains(words), "{line}: {said:?}");
+    }
+    assert_eq!(cluster.fake.asked(), []);
+}
+
+#[tokio::test]
+async fn a_controller_that_is_not_there_is_named_with_what_to_do() {
+    let cluster = Cluster::with(FakeController::default()).await;
+    // Port 1 of loopback: nobody listens, and connecting is refused at once.
+    let said = cluster.run("list --controller 127.0.0.1:1").await;
+    assert_eq!(said.code, 1, "{said:?}");
+    for words in ["controller at 127.0.0.1:1", "refused", "is rampool-controller running"] {
+        assert!(said.stderr.contains(words), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_configuration_is_told_where_it_belongs() {
+    let said = run_alone("list --config /nonexistent/client.yaml").await;
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("/nonexistent/client.yaml"), "{said:?}");
+    assert!(said.stderr.contains("examples/client.yaml"), "{said:?}");
+}
+
+#[tokio::test]
+async fn completions_need_no_controller() {
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run_alone(&format!("completions {shell}")).await;
+        assert_eq!(said.code, 0);
+        assert!(said.stdout.contains("size-per-donor"), "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn pki_makes_private_files_and_never_replaces_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pki");
+    let dir_text = dir.display();
+    let said = run_alone(&format!("pki init {dir_text}")).await;
+    assert_eq!((said.code, said.stdout), (0, format!("{dir_text}/ca.pem\n{dir_text}/ca.key\n")));
+    let issue = format!("pki issue n[1-2] --dir {dir_text}");
+    assert_eq!(run_alone(&issue).await.code, 0);
+
+    let mode =
+        |name: &str| std::fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(
+        (mode(""), mode("ca.key"), mode("n1.key"), mode("n2.pem")),
+        (0o700, 0o600, 0o600, 0o644)
+    );
+
+    let key = std::fs::read(dir.join("n1.key")).unwrap();
+    for line in [format!("pki init {dir_text}"), issue.clone()] {
+        let said = run_alone(&line).await;
+        assert_eq!(said.code, 4, "{line}: {said:?}");
+        assert!(said.stderr.contains("it is there already"), "{said:?}");
+    }
+    assert_eq!(std::fs::read(dir.join("n1.key")).unwrap(), key);
+    assert_eq!(run_alone(&format!("{issue} --force")).await.code, 0);
+    assert_ne!(std::fs::read(dir.join("n1.key")).unwrap(), key);
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 6, "something was left behind");
+}
+
+#[tokio::test]
+async fn pki_refuses_what_makes_no_sense() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pki");
+    let dir_text = dir.display();
+    let said = run_alone(&format!("pki issue n1 --dir {dir_text}")).await;
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("rampool pki init"), "{said:?}");
+    run_alone(&format!("pki init {dir_text}")).await;
+    for names in ["ca", "../x", "N1", "n1 --days 0", "n1 --days 9999", "n[1-2] --address 10.0.0.1"]
+    {
+        let said = run_alone(&format!("pki issue {names} --dir {dir_text}")).await;
+        assert_eq!(said.code, 2, "{names}: {said:?}");
+    }
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = run_alone(&format!("pki issue n1 --dir {dir_text}")).await;
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("chmod 0700"), "{said:?}");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+}

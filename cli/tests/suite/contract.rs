@@ -1,0 +1,83 @@
+//! The documented contract of `-o json`: what the README shows is what is printed, key by key.
+
+use rampool::args::Format;
+use rampool::output::{
+    Events, Failed, Findings, MadeFiles, Nodes, PlanReport, PoolReport, Pools, Report, written,
+};
+use rampool::render::look::Look;
+use rampool_proto::v1::{DoctorResponse, ListEventsResponse, ListNodesResponse};
+
+use crate::samples;
+
+const README: &str = include_str!("../../README.md");
+
+/// The first JSON block under `heading`.
+fn documented(heading: &str) -> &'static str {
+    let (_, section) = README.split_once(&format!("\n### {heading}\n")).expect(heading);
+    let (_, block) = section.split_once("```json\n").unwrap();
+    block.split_once("```").unwrap().0
+}
+
+fn printed(report: &impl Report, format: Format) -> String {
+    written(report, format, &Look { width: None, colour: false, now: samples::now() }).unwrap()
+}
+
+fn assert_documented(heading: &str, report: &impl Report) {
+    let json = printed(report, Format::Json);
+    assert_eq!(json, documented(heading), "the README says otherwise under {heading:?}:\n{json}");
+    let yaml: serde_json::Value = serde_yaml::from_str(&printed(report, Format::Yaml)).unwrap();
+    assert_eq!(yaml, serde_json::from_str::<serde_json::Value>(&json).unwrap());
+}
+
+#[test]
+fn a_pool_is_as_documented() {
+    assert_documented("A pool", &PoolReport::from(samples::pool()));
+}
+
+#[test]
+fn lists_of_pools_are_as_documented() {
+    let pools = Pools::from(vec![samples::pool()]);
+    let json: serde_json::Value = serde_json::from_str(&printed(&pools, Format::Json)).unwrap();
+    let pool = printed(&PoolReport::from(samples::pool()), Format::Json);
+    assert_eq!(json["pools"][0], serde_json::from_str::<serde_json::Value>(&pool).unwrap());
+    assert_documented("No pools", &Pools::from(vec![]));
+}
+
+#[test]
+fn nodes_are_as_documented() {
+    assert_documented("Nodes", &Nodes::from(ListNodesResponse { nodes: samples::nodes() }));
+}
+
+#[test]
+fn a_plan_is_as_documented() {
+    assert_documented("A plan", &PlanReport::new("demo".into(), samples::placement()));
+}
+
+#[test]
+fn events_are_as_documented() {
+    assert_documented("Events", &Events::from(ListEventsResponse { events: samples::events() }));
+}
+
+#[test]
+fn findings_are_as_documented() {
+    let findings = Findings::from(DoctorResponse { findings: samples::findings() });
+    assert_documented("Findings", &findings);
+}
+
+#[test]
+fn a_failure_is_as_documented() {
+    assert_documented("A failure", &Failed { error: samples::failure().into() });
+}
+
+#[test]
+fn made_files_are_as_documented() {
+    let files = vec!["/root/pki/n1.pem".into(), "/root/pki/n1.key".into()];
+    assert_documented("Files that `pki` made", &MadeFiles { files });
+}
+
+#[test]
+fn the_readme_tells_every_exit_code() {
+    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 130 |"] {
+        assert!(README.contains(code), "{code}");
+    }
+}

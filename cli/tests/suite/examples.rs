@@ -1,0 +1,61 @@
+//! The examples are read by the code that reads the real files.
+
+use std::path::Path;
+
+use rampool::client::ClientConfig;
+use rampool::request::caller::Caller;
+use rampool::request::wish::Wish;
+use rampool_proto::config_file;
+use rampool_proto::v1::pool_spec::Capacity;
+use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
+
+fn example(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
+}
+
+#[test]
+fn the_example_pool_is_a_whole_and_valid_wish() {
+    let wish: Wish = config_file::load(&example("pool.yaml")).unwrap();
+    let spec = wish.spec(Caller { name: "alice".into(), uid: 1, gid: 1 }).unwrap();
+    assert_eq!(spec.name, "scratch");
+    assert!(matches!(spec.capacity, Some(Capacity::SizeBytes(_))));
+    assert_eq!(spec.backend(), Backend::RdMcp);
+    assert_eq!(spec.layout(), VolumeLayout::Md);
+    assert_eq!(spec.filesystem(), FilesystemKind::Xfs);
+    assert!(!spec.donors.is_empty() && !spec.head.is_empty() && spec.lease_seconds > 0);
+}
+
+#[test]
+fn the_example_pool_explains_every_field() {
+    let text = std::fs::read_to_string(example("pool.yaml")).unwrap();
+    for field in [
+        "name",
+        "size",
+        "size_per_donor",
+        "head",
+        "donors",
+        "donor_count",
+        "backend",
+        "layout",
+        "fs",
+        "chunk",
+        "mount_point",
+        "lease",
+        "patience",
+        "profile",
+        "head_may_lend",
+    ] {
+        let shown = text
+            .lines()
+            .any(|line| line.trim_start_matches("# ").starts_with(&format!("{field}:")));
+        assert!(shown, "{field} is not in examples/pool.yaml");
+    }
+}
+
+#[test]
+fn the_example_client_configuration_is_valid() {
+    let config: ClientConfig = config_file::load(&example("client.yaml")).unwrap();
+    assert_eq!(config.controller, "mds1:7701");
+    assert_eq!(config.name, None);
+    assert_eq!(config.tls.ca, Path::new("/etc/rampool/pki/ca.pem"));
+}

@@ -1,0 +1,15 @@
+//! The command line against a controller that is faked (and called so): the real program, real
+//! mutual TLS on loopback, no cluster.
+
+// Clippy's own leave to unwrap in tests covers test functions, not what they call.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod commands;
+mod contract;
+mod examples;
+mod fake_controller;
+mod operations;
+mod samples;
+mod tables;
+mod tls;
