@@ -1,1 +1,42 @@
+//! rampool's controller: holds what is wanted (specs, placements, events), drives agents until
+//! nodes hold just that, and tells people how far it is. It can be killed at any line: what it
+//! was doing is in the store before it is done.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`config`], [`profile`] | `controller.yaml` |
+//! | [`service`] | the gRPC face |
+//! | [`spec`] | from what a person wrote to what is wanted; pure |
+//! | [`planner`] | from what is wanted and what nodes have to what goes where; pure |
+//! | [`pool`] | pools: the state machine, its driver, operations, status |
+//! | [`nodes`] | one watch a node: who answers, and what they hold |
+//! | [`agents`] | what can be asked of an agent |
+//! | [`reconcile`] | what is wanted against what nodes hold |
+//! | [`doctor`] | what is wrong on a node, and what mends it; pure |
+//! | [`lease`] | when a pool expires; pure |
+//! | [`store`] | what must not be forgotten |
+//! | [`readme`] | the text at a pool's root |
+//! | [`serve`] | all of it together, until told to stop |
 
+// A failure carries node, step, program, its words and advice; all of that is wanted on the
+// error path, and no error path here is hot.
+#![allow(clippy::result_large_err)]
+
+pub mod agents;
+mod clock;
+pub mod config;
+pub mod doctor;
+pub mod lease;
+pub mod nodes;
+pub mod planner;
+pub mod pool;
+pub mod profile;
+pub mod readme;
+pub mod reconcile;
+pub mod serve;
+pub mod service;
+pub mod spec;
+pub mod store;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! `down`: always safe to repeat.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use rampool_proto::v1::{Event, EventKind, Failure, PoolId};
+use tokio::sync::mpsc;
+
+use super::operation::{DownOrder, Kind, Operation, is_last};
+use super::record::PoolRecord;
+use super::state::Input;
+use super::{Events, Pools, status, unknown};
+use crate::clock::now_ms;
+
+/// Events that a caller of `down` may lag behind before the operation's own list is used.
+const BUFFER: usize = 64;
+
+/// What a `down` does next.
+enum Next {
+    /// Follow an operation to its end, and that is the end.
+    Follow(Arc<Operation>),
+    /// Follow an operation that makes way, then look again.
+    FollowThenLook(Arc<Operation>),
+    /// There is nothing left to take away.
+    Gone(Arc<PoolRecord>),
+}
+
+impl Pools {
+    /// Takes a pool down, or attaches to the operation that does.
+    pub fn down(self: &Arc<Self>, name: &str, force: bool) -> Result<Events, Failure> {
+        let first = self.next(name, force)?;
+        let (pools, name) = (Arc::clone(self), name.to_owned());
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        // A task of its own: what was begun is seen through whoever leaves.
+        tokio::spawn(async move { pools.see_down(&name, force, first, &sender).await });
+        let events = stream::unfold(receiver, |mut receiver| async move {
+            let event = receiver.recv().await?;
+            Some((event, receiver))
+        });
+        Ok(events.boxed())
+    }
+
+    async fn see_down(
+        self: &Arc<Self>,
+        name: &str,
+        force: bool,
+        mut next: Next,
+        to: &mpsc::Sender<Event>,
+    ) {
+        loop {
+            match next {
+                Next::Follow(operation) => return follow(&operation, to, true).await,
+                Next::FollowThenLook(operation) => follow(&operation, to, false).await,
+                Next::Gone(record) => {
+                    // Nobody listens any more: nothing is lost.
+                    _ = to.send(self.gone(&record)).await;
+                    return;
+                }
+            }
+            match self.next(name, force) {
+                Ok(then) => next = then,
+                // A name that was known a moment ago.
+                Err(failure) => {
+                    tracing::error!(name, %failure, "a pool vanished while it was taken down");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Decides, and begins an operation where none is in flight.
+    fn next(self: &Arc<Self>, name: &str, force: bool) -> Result<Next, Failure> {
+        let slot = self.slot(name).ok_or_else(|| unknown(name))?;
+        let mut now = slot.lock();
+        if let Some(operation) = &now.operation {
+            let operation = Arc::clone(operation);
+            return Ok(match operation.kind {
+                Kind::Up(_) => {
+                    operation.order(DownOrder { force });
+                    Next::FollowThenLook(operation)
+                }
+                Kind::Down | Kind::Release if force => {
+                    operation.order(DownOrder { force });
+                    Next::FollowThenLook(operation)
+                }
+                Kind::Down | Kind::Release => Next::Follow(operation),
+            });
+        }
+        let record = now.record.clone().ok_or_else(|| unknown(name))?;
+        if record.is_released() {
+            return Ok(Next::Gone(record));
+        }
+        let record = PoolRecord::clone(&record);
+        let operation = self.begin(&slot, Kind::Down, record, Input::Down { force }, None);
+        now.operation = Some(Arc::clone(&operation));
+        Ok(Next::Follow(operation))
+    }
+
+    fn gone(&self, record: &PoolRecord) -> Event {
+        Event {
+            time_ms: now_ms(),
+            pool: Some(PoolId::from(&record.assembly)),
+            operation: "down".to_owned(),
+            kind: EventKind::Finished.into(),
+            text: status::sentence(record),
+            result: Some(self.seen(record, None)),
+            ..Event::default()
+        }
+    }
+}
+
+/// Passes an operation's events on; its last one only where it is this caller's last too.
+async fn follow(operation: &Arc<Operation>, to: &mpsc::Sender<Event>, last_too: bool) {
+    let mut events = operation.subscribe();
+    while let Some(event) = events.next().await {
+        if is_last(event.kind()) && !last_too {
+            continue;
+        }
+        // A caller that left: the operation goes on, and must still be followed to its end.
+        _ = to.send(event).await;
+    }
+}

@@ -1,0 +1,273 @@
+//! Pools: what is recorded of them, what is going on with them, what they look like.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`state`], [`machine`] | one assembly as a pure state machine |
+//! | [`record`] | what is stored of it |
+//! | `begin`, `drive` | an operation's life; carries out what the machine says |
+//! | [`steps`] | from a step to a call, and to words |
+//! | [`operation`] | an operation in flight, to which callers attach |
+//! | `progress` | how far the donors are with reserving |
+//! | `journal` | a pool name's history |
+//! | `slot` | all that is known of one name |
+//! | `up`, `down` | what is asked of pools |
+//! | [`status`] | what a pool looks like |
+
+mod begin;
+mod down;
+mod drive;
+mod journal;
+pub mod machine;
+pub mod operation;
+mod progress;
+pub mod record;
+mod slot;
+pub mod state;
+pub mod status;
+pub mod steps;
+mod up;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::stream::BoxStream;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, Pool, PoolId, Usage};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+
+use crate::agents::Agents;
+use crate::nodes::Nodes;
+use crate::profile::Profile;
+use crate::store::{Loaded, Store, StoreError};
+use journal::Journal;
+use operation::Kind;
+use record::{Phase, PoolRecord};
+use slot::Slot;
+use state::Input;
+use steps::Settings;
+
+/// Pools that may be made at once: each holds a few calls and streams open on every donor.
+const MOST_UPS: usize = 64;
+
+/// What operations work with.
+pub struct Env {
+    /// The agents.
+    pub agents: Arc<dyn Agents>,
+    /// What is known of their nodes.
+    pub nodes: Arc<Nodes>,
+    /// What must not be forgotten.
+    pub store: Store,
+    /// What calls say of this controller.
+    pub settings: Settings,
+    /// What specs are completed from.
+    pub profiles: BTreeMap<String, Profile>,
+    /// Pools are mounted below it.
+    pub mount_root: PathBuf,
+}
+
+/// Events of an operation, as a caller gets them.
+pub type Events = BoxStream<'static, Event>;
+
+/// All pools.
+pub struct Pools {
+    env: Arc<Env>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    /// Every assembly known to be released.
+    released: Mutex<BTreeSet<Assembly>>,
+    /// The greatest generations given, of names that have no slot.
+    generations: Mutex<BTreeMap<String, u32>>,
+    /// One pool is planned and recorded at a time, so that none promises the memory that
+    /// another was just promised.
+    admission: AsyncMutex<()>,
+    ups: Arc<Semaphore>,
+}
+
+impl Pools {
+    /// The pools that the store knows. Nothing is done yet.
+    pub fn new(env: Arc<Env>, loaded: Loaded) -> Result<Arc<Self>, StoreError> {
+        let mut slots: BTreeMap<String, Arc<Slot>> = BTreeMap::new();
+        for record in loaded.records {
+            let name = record.assembly.name.to_string();
+            let given = loaded.generations.get(&name).copied().unwrap_or(0);
+            let journal = Arc::new(Journal::open(env.store.clone(), &name)?);
+            slots.insert(name, Arc::new(Slot::new(journal, Some(record), given)));
+        }
+        Ok(Arc::new(Self {
+            env,
+            slots: Mutex::new(slots),
+            released: Mutex::new(loaded.released.into_iter().collect()),
+            generations: Mutex::new(loaded.generations),
+            admission: AsyncMutex::new(()),
+            ups: Arc::new(Semaphore::new(MOST_UPS)),
+        }))
+    }
+
+    fn lock<'a, T>(what: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        // Each change is one insertion: a panic elsewhere leaves it whole.
+        what.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, name: &str) -> Option<Arc<Slot>> {
+        Self::lock(&self.slots).get(name).cloned()
+    }
+
+    /// The slot of a name, made if there is none yet.
+    fn slot_for(&self, name: &str) -> Result<Arc<Slot>, StoreError> {
+        if let Some(slot) = self.slot(name) {
+            return Ok(slot);
+        }
+        let journal = Arc::new(Journal::open(self.env.store.clone(), name)?);
+        let generation = self.last_generation(name);
+        let new = Arc::new(Slot::new(journal, None, generation));
+        Ok(Arc::clone(Self::lock(&self.slots).entry(name.to_owned()).or_insert(new)))
+    }
+
+    /// The greatest generation given to a name; 0: none yet.
+    fn last_generation(&self, name: &str) -> u32 {
+        match self.slot(name) {
+            Some(slot) => slot.lock().generation,
+            None => Self::lock(&self.generations).get(name).copied().unwrap_or(0),
+        }
+    }
+
+    /// The last assembly of every name that was ever used and is not forgotten.
+    #[must_use]
+    pub fn records(&self) -> Vec<Arc<PoolRecord>> {
+        let slots = Self::lock(&self.slots);
+        slots.values().filter_map(|slot| slot.lock().record.clone()).collect()
+    }
+
+    /// The last assembly of a name.
+    #[must_use]
+    pub fn record(&self, name: &str) -> Option<Arc<PoolRecord>> {
+        self.slot(name)?.lock().record.clone()
+    }
+
+    /// Whether the store says that nothing of this assembly is left.
+    #[must_use]
+    pub fn is_released(&self, assembly: &Assembly) -> bool {
+        Self::lock(&self.released).contains(assembly)
+    }
+
+    /// Whether the store knows this assembly at all.
+    #[must_use]
+    pub fn is_known(&self, assembly: &Assembly) -> bool {
+        self.is_released(assembly)
+            || self.record(assembly.name.as_str()).is_some_and(|r| r.assembly == *assembly)
+    }
+
+    /// The history of a name.
+    pub async fn events(&self, name: &str) -> Result<Vec<Event>, Failure> {
+        let events = self.env.store.events(name).await.map_err(store_failure)?;
+        if events.is_empty() && self.slot(name).is_none() { Err(unknown(name)) } else { Ok(events) }
+    }
+
+    /// What a pool looks like now.
+    pub async fn status(&self, name: &str) -> Result<Pool, Failure> {
+        let record = self.record(name).ok_or_else(|| unknown(name))?;
+        Ok(self.status_of(&record).await)
+    }
+
+    async fn status_of(&self, record: &PoolRecord) -> Pool {
+        let usage = status::ask_usage(&self.env, record).await;
+        self.seen(record, usage)
+    }
+
+    fn seen(&self, record: &PoolRecord, usage: Option<Usage>) -> Pool {
+        status::pool(record, &|name| self.env.nodes.get(name), usage, crate::clock::now_ms())
+    }
+
+    /// What all pools that hold anything look like now.
+    pub async fn list(&self) -> Vec<Pool> {
+        let records = self.records();
+        let live = records.iter().filter(|record| !record.is_released());
+        futures::future::join_all(live.map(|record| self.status_of(record))).await
+    }
+
+    /// Pools that are neither in use nor gone, and with which nothing is going on.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<Arc<PoolRecord>> {
+        let slots = Self::lock(&self.slots);
+        let idle = slots.values().map(|slot| slot.now()).filter(|now| now.operation.is_none());
+        let open = |record: &Arc<PoolRecord>| {
+            matches!(record.phase, Phase::Creating | Phase::Releasing(_))
+        };
+        idle.filter_map(|now| now.record).filter(open).collect()
+    }
+
+    /// Settles what was under way when the controller last ended.
+    pub fn resume(self: &Arc<Self>) {
+        for record in self.unsettled() {
+            tracing::info!(pool = %record.assembly, "settling what was under way");
+            self.release_on(record.assembly.name.as_str());
+        }
+    }
+
+    /// Goes on releasing a pool that is neither in use nor gone, unless something is already
+    /// going on with it.
+    pub fn release_on(self: &Arc<Self>, name: &str) {
+        let Some(slot) = self.slot(name) else { return };
+        let mut now = slot.lock();
+        let Some(record) = now.record.clone().filter(|_| now.operation.is_none()) else { return };
+        let first = match record.phase {
+            Phase::Creating => Input::Restarted,
+            Phase::Releasing(_) => Input::Retry,
+            Phase::Ready | Phase::Released(_) => return,
+        };
+        let record = PoolRecord::clone(&record);
+        now.operation = Some(self.begin(&slot, Kind::Release, record, first, None));
+    }
+
+    /// Notes something in a pool's history.
+    pub fn note(&self, assembly: &Assembly, node: &str, text: String) {
+        let event = Event {
+            pool: Some(PoolId::from(assembly)),
+            operation: "reconcile".to_owned(),
+            node: node.to_owned(),
+            kind: EventKind::Note.into(),
+            text,
+            ..Event::default()
+        };
+        let noted = self.slot_for(assembly.name.as_str()).map(|slot| slot.journal.enter(event));
+        if let Err(error) = noted {
+            tracing::error!(%assembly, node, %error, "a note was not stored");
+        }
+    }
+
+    /// Forgets the pools that were released before `before_ms`: their records and events. A
+    /// generation once given stays given.
+    pub async fn forget_released_before(&self, before_ms: u64) {
+        let old = |record: &Arc<PoolRecord>| record.is_released() && record.released_ms < before_ms;
+        for record in self.records().into_iter().filter(old) {
+            // No `up` may begin between the look and the end of the name.
+            let _alone = self.admission.lock().await;
+            let name = record.assembly.name.as_str();
+            let Some(slot) = self.slot(name) else { continue };
+            let now = slot.now();
+            if now.operation.is_some() || now.record.as_ref() != Some(&record) {
+                continue;
+            }
+            if let Err(error) = self.env.store.forget(name).await {
+                tracing::error!(%error, pool = name, "an old pool was not forgotten");
+                continue;
+            }
+            Self::lock(&self.generations).insert(name.to_owned(), now.generation);
+            Self::lock(&self.slots).remove(name);
+            Self::lock(&self.released).retain(|released| released.name.as_str() != name);
+        }
+    }
+}
+
+fn unknown(name: &str) -> Failure {
+    let shown: String = name.chars().take(80).collect();
+    Failure::new(FailureKind::NotFound, "find the pool")
+        .saying(format!("there is no pool {shown:?}"))
+        .advising("`rampool list` shows the pools")
+}
+
+fn store_failure(error: StoreError) -> Failure {
+    Failure::new(FailureKind::Failed, "use the controller's store")
+        .saying(error)
+        .advising("check the controller's state folder: is its file system full?")
+}

@@ -1,0 +1,143 @@
+//! What the state machine speaks of: steps, commands, inputs, and the states of a pool.
+
+use rampool_proto::v1::Failure;
+
+/// One call to one node. Donors are numbered by their place in the stripe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Step {
+    CheckHead,
+    CreateExport(usize),
+    Attach,
+    AssembleVolume,
+    MakeFilesystem,
+    Mount,
+    Unmount,
+    StopVolume,
+    Detach,
+    DestroyExport(usize),
+}
+
+/// What to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write the new state to the store before anything that follows. Where it is `vital` and
+    /// the store refuses, the state did not change: [`Input::StoreFailed`] says so.
+    Record {
+        /// Whether what follows depends on it.
+        vital: bool,
+    },
+    /// Call a node.
+    Call {
+        /// What.
+        step: Step,
+        /// The call's own `force`.
+        force: bool,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The pool was recorded as Creating: begin.
+    Begin,
+    /// A call ended.
+    Reply(Step, Result<(), Failure>),
+    /// Someone wants the pool gone.
+    Down {
+        /// Terminate whoever uses it, and do not wait for an unreachable head.
+        force: bool,
+    },
+    /// The controller found this state in its store at start.
+    Restarted,
+    /// Try again what remains.
+    Retry,
+    /// A vital record could not be written.
+    StoreFailed(Failure),
+}
+
+/// Why a pool is being released, or was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// A step of its making failed.
+    Failed(Failure),
+    /// `down` came while it was being made.
+    Cancelled,
+    /// The controller was restarted while it was being made.
+    Restarted,
+    /// Somebody asked for it.
+    Down,
+}
+
+/// What is known of one node's part of a pool being released.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// Not asked yet, or asked without an answer.
+    Held,
+    /// It answered that it holds nothing.
+    Clean,
+    /// It did not let go, for this reason.
+    Stuck(Failure),
+}
+
+/// A release under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Release {
+    /// Why.
+    pub cause: Cause,
+    /// Whether somebody may have put data into the pool.
+    pub was_ready: bool,
+    /// Whether a person insists.
+    pub force: bool,
+    /// The head's part.
+    pub head: Part,
+    /// The donors' parts.
+    pub donors: Vec<Part>,
+    /// Whether a refused unmount may still lead back to Ready: only the first attempt of this
+    /// very release. A lost earlier one may yet be carried out by the head.
+    pub(super) may_return: bool,
+    /// Whether to try again from the head once the calls in flight have ended.
+    pub(super) again: bool,
+}
+
+impl Release {
+    /// A release of which nothing is done yet.
+    #[must_use]
+    pub fn new(cause: Cause, was_ready: bool, force: bool, donors: usize) -> Self {
+        Self {
+            cause,
+            was_ready,
+            force,
+            head: Part::Held,
+            donors: vec![Part::Held; donors],
+            may_return: false,
+            again: false,
+        }
+    }
+
+    /// What did not let go, and why.
+    #[must_use]
+    pub fn remains(&self) -> Vec<Failure> {
+        let stuck = |part: &Part| match part {
+            Part::Stuck(failure) => Some(failure.clone()),
+            Part::Held | Part::Clean => None,
+        };
+        std::iter::once(&self.head).chain(&self.donors).filter_map(stuck).collect()
+    }
+}
+
+/// Where a pool is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Being made. With `trouble`, it ends as soon as the calls in flight have ended.
+    Creating {
+        /// The first thing that went wrong.
+        trouble: Option<Cause>,
+    },
+    /// In use.
+    Ready,
+    /// Being taken down or undone.
+    Releasing(Release),
+    /// Gone.
+    Released(Cause),
+}

@@ -1,0 +1,221 @@
+//! `up` and `plan`: from a spec to an operation in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION};
+use rampool_proto::v1::{
+    CheckHeadRequest, Event, EventKind, Failure, FailureKind, HoldingKind, Placement, PoolId,
+    PoolSpec,
+};
+
+use super::operation::Kind;
+use super::record::{Phase, PoolRecord};
+use super::slot::Now;
+use super::state::Input;
+use super::{Events, Pools, status, store_failure};
+use crate::agents::Call;
+use crate::clock::now_ms;
+use crate::nodes::Known;
+use crate::planner::{self, Candidate, Reach};
+use crate::spec::{self, Defaults, Donors, Wanted};
+
+/// How long a controller that was just started waits for nodes it has not heard of.
+const FIRST_WORDS: Duration = Duration::from_secs(5);
+
+impl Pools {
+    /// Brings a pool up, or attaches to the operation that does, or says that it is up.
+    pub async fn up(self: &Arc<Self>, spec: &PoolSpec) -> Result<Events, Failure> {
+        let wanted = self.resolve(spec)?;
+        if let Some(events) = self.existing(&wanted).await? {
+            return Ok(events);
+        }
+        let permit = Arc::clone(&self.ups).try_acquire_owned().map_err(|_| {
+            Failure::new(FailureKind::NotNow, "make the pool")
+                .saying("as many pools as can be made at once are being made")
+                .advising("try again in a minute")
+        })?;
+        self.hear(&wanted).await;
+        let _alone = self.admission.lock().await;
+        // Somebody may have asked for the same while this one waited.
+        if let Some(events) = self.existing(&wanted).await? {
+            return Ok(events);
+        }
+        let record = self.place(&wanted)?;
+        self.env.store.put(&record).await.map_err(store_failure)?;
+        let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
+        let mut now = slot.lock();
+        now.record = Some(Arc::new(record.clone()));
+        let kind = Kind::Up(Box::new(wanted.spec));
+        let operation = self.begin(&slot, kind, record, Input::Begin, Some(permit));
+        now.operation = Some(Arc::clone(&operation));
+        Ok(operation.subscribe())
+    }
+
+    /// What `up` would place where; the head is asked whether it can be it. Changes nothing.
+    pub async fn plan(&self, spec: &PoolSpec) -> Result<Placement, Failure> {
+        let wanted = self.resolve(spec)?;
+        self.hear(&wanted).await;
+        let placement = planner::plan(&wanted, &self.candidates())?;
+        self.refuse_shared_mount_point(&placement)?;
+        let generation = self.next_generation(&wanted)?;
+        let check = Call::CheckHead(CheckHeadRequest {
+            pool: Some(PoolId { name: wanted.name.to_string(), generation }),
+            layout: placement.layout,
+            filesystem: placement.filesystem,
+            mount_point: placement.mount_point.clone(),
+        });
+        self.env.agents.call(&placement.head, check, None).await?;
+        Ok(placement)
+    }
+
+    fn resolve(&self, spec: &PoolSpec) -> Result<Wanted, Failure> {
+        let env = &self.env;
+        spec::resolve(spec, Defaults { profiles: &env.profiles, mount_root: &env.mount_root })
+    }
+
+    /// What is already there under this name: an operation to attach to, the very pool, or a
+    /// reason why it cannot be made now. `None`: the name is free.
+    async fn existing(&self, wanted: &Wanted) -> Result<Option<Events>, Failure> {
+        let Some(slot) = self.slot(wanted.name.as_str()) else { return Ok(None) };
+        let Now { record, operation, .. } = slot.now();
+        if let Some(operation) = operation {
+            return match &operation.kind {
+                Kind::Up(spec) if **spec == wanted.spec => Ok(Some(operation.subscribe())),
+                kind => Err(in_use(&wanted.name, &format!("`{}` of it is under way", kind.name()))),
+            };
+        }
+        match record {
+            Some(record) if record.phase == Phase::Ready && record.spec == wanted.spec => {
+                let pool = self.status_of(&record).await;
+                let finished = Event {
+                    time_ms: now_ms(),
+                    pool: Some(PoolId::from(&record.assembly)),
+                    operation: "up".to_owned(),
+                    kind: EventKind::Finished.into(),
+                    text: format!("it is so already: {}", status::sentence(&record)),
+                    result: Some(pool),
+                    ..Event::default()
+                };
+                Ok(Some(stream::iter([finished]).boxed()))
+            }
+            Some(record) if !record.is_released() => {
+                Err(in_use(&wanted.name, &status::sentence(&record)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Hears from the nodes concerned: the first time, or anew.
+    async fn hear(&self, wanted: &Wanted) {
+        let mut concerned = match &wanted.donors {
+            Donors::Listed(names) => names.clone(),
+            Donors::Pick(_) => self.env.nodes.all().into_iter().map(|node| node.name).collect(),
+        };
+        concerned.push(wanted.spec.head.clone());
+        concerned.sort();
+        concerned.dedup();
+        self.env.nodes.wait_known(&concerned, FIRST_WORDS).await;
+        self.env.nodes.refresh(&concerned).await;
+    }
+
+    /// The nodes as the planner sees them: less what is promised to pools being made.
+    fn candidates(&self) -> Vec<Candidate> {
+        let creating: Vec<Arc<PoolRecord>> =
+            self.records().into_iter().filter(|r| r.phase == Phase::Creating).collect();
+        let seen = |node: Known| Candidate {
+            lendable: node.current().map_or(0, |inventory| {
+                let lendable = inventory.memory.as_ref().map_or(0, |m| m.lendable_bytes);
+                lendable.saturating_sub(promised(&node, &creating))
+            }),
+            reach: match node.why_not() {
+                "" => Reach::Reachable,
+                why => Reach::Unreachable(why.to_owned()),
+            },
+            name: node.name,
+        };
+        self.env.nodes.all().into_iter().map(seen).collect()
+    }
+
+    /// The record of a new assembly.
+    fn place(&self, wanted: &Wanted) -> Result<PoolRecord, Failure> {
+        let placement = planner::plan(wanted, &self.candidates())?;
+        self.refuse_shared_mount_point(&placement)?;
+        let generation = self.next_generation(wanted)?;
+        let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
+        slot.lock().generation = generation;
+        let nodes = placement.pieces.iter().map(|piece| &piece.donor).chain([&placement.head]);
+        let boot_id = |name: &String| {
+            let inventory = self.env.nodes.get(name)?.inventory?;
+            Some((name.clone(), inventory.boot_id.clone()))
+        };
+        Ok(PoolRecord {
+            boot_ids: nodes.filter_map(boot_id).collect(),
+            assembly: Assembly { name: wanted.name.clone(), generation },
+            spec: wanted.spec.clone(),
+            placement,
+            phase: Phase::Creating,
+            created_ms: now_ms(),
+            ready_ms: 0,
+            released_ms: 0,
+        })
+    }
+
+    /// Two pools being made at once would both find their mount point free.
+    fn refuse_shared_mount_point(&self, placement: &Placement) -> Result<(), Failure> {
+        let same = |record: &Arc<PoolRecord>| {
+            !record.is_released()
+                && !placement.mount_point.is_empty()
+                && record.placement.head == placement.head
+                && record.placement.mount_point == placement.mount_point
+        };
+        let Some(other) = self.records().into_iter().find(same) else { return Ok(()) };
+        Err(Failure::new(FailureKind::NotNow, "plan the pool")
+            .on(&placement.head)
+            .saying(format!("{} is the mount point of {}", placement.mount_point, other.assembly))
+            .advising("use another mount point"))
+    }
+
+    /// A generation that was never given, here or by a controller whose store is lost.
+    fn next_generation(&self, wanted: &Wanted) -> Result<u32, Failure> {
+        let given = self.last_generation(wanted.name.as_str());
+        let held = self.env.nodes.all().into_iter().filter_map(|node| node.inventory);
+        let held = held.flat_map(|inventory| {
+            let of_name = |id: &&PoolId| id.name == wanted.name.as_str();
+            let ids = inventory.holdings.iter().filter_map(|holding| holding.pool.as_ref());
+            ids.filter(of_name).map(|id| id.generation).collect::<Vec<_>>()
+        });
+        match held.chain([given]).max().unwrap_or(0) + 1 {
+            next if next <= GREATEST_GENERATION => Ok(next),
+            _ => Err(Failure::new(FailureKind::NotNow, "make the pool")
+                .saying(format!("{} was assembled {GREATEST_GENERATION} times", wanted.name))
+                .advising("use another name")),
+        }
+    }
+}
+
+fn in_use(name: &rampool_proto::pool_name::PoolName, state: &str) -> Failure {
+    Failure::new(FailureKind::NotNow, "make the pool")
+        .saying(format!("the name {name} is in use: {state}"))
+        .advising(format!("use another name, or `rampool down {name}` first"))
+}
+
+/// What a node will lend to pools being made, beyond what its inventory already shows as lent.
+fn promised(node: &Known, creating: &[Arc<PoolRecord>]) -> u64 {
+    let pieces = creating.iter().flat_map(|record| {
+        let own = record.placement.pieces.iter().filter(|piece| piece.donor == node.name);
+        own.map(move |piece| (&record.assembly, piece.bytes))
+    });
+    pieces.map(|(assembly, bytes)| bytes.saturating_sub(lent(node, assembly))).sum()
+}
+
+fn lent(node: &Known, assembly: &Assembly) -> u64 {
+    let id = PoolId::from(assembly);
+    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
+    holdings
+        .filter(|h| h.kind() == HoldingKind::Ramdisk && h.pool.as_ref() == Some(&id))
+        .map(|holding| holding.bytes)
+        .sum()
+}

@@ -1,0 +1,284 @@
+//! What is wanted against what nodes hold: goes on with releases that were stuck, and removes
+//! what is left of assemblies that the store says are released. What the store does not know is
+//! kept, and shown by `doctor`: only a person can say that it may go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{
+    DestroyExportRequest, DetachRequest, Failure, HoldingKind, Inventory, PoolId,
+    StopVolumeRequest, UnmountRequest,
+};
+use tokio::sync::mpsc;
+
+use crate::agents::{Agents, Call};
+use crate::clock::now_ms;
+use crate::nodes::Nodes;
+use crate::pool::Pools;
+use crate::pool::record::{Phase, PoolRecord};
+
+/// News of nodes come at once; this is for what was stuck on a node that answers.
+const TICK: Duration = Duration::from_secs(5);
+
+/// What failed is tried again after this, then after twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A mount that somebody holds for days is asked about this often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// Released pools are shown and their events kept for so long.
+const KEEP_RELEASED_MS: u64 = 30 * 86_400_000;
+
+/// How often it is looked for older ones.
+const FORGET_EVERY: Duration = Duration::from_secs(86_400);
+
+/// What is left of a released assembly on one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leftover {
+    /// Where.
+    pub node: String,
+    /// Of what.
+    pub assembly: Assembly,
+    /// Whether it is what a head holds (a mount, a volume, sessions); else a donor's export.
+    pub of_head: bool,
+}
+
+/// What may be removed now, given the inventories of the nodes that answer. A donor's memory
+/// waits until no head holds anything of the same assembly.
+#[must_use]
+pub fn leftovers<'a>(
+    inventories: impl IntoIterator<Item = &'a Inventory>,
+    is_released: impl Fn(&Assembly) -> bool,
+) -> Vec<Leftover> {
+    let mut found = Vec::new();
+    for inventory in inventories {
+        for holding in &inventory.holdings {
+            let Some(Ok(assembly)) = holding.pool.as_ref().map(Assembly::try_from) else {
+                continue;
+            };
+            if is_released(&assembly) {
+                let of_head = !matches!(
+                    holding.kind(),
+                    HoldingKind::Ramdisk | HoldingKind::Export | HoldingKind::Unspecified
+                );
+                found.push(Leftover { node: inventory.node.clone(), assembly, of_head });
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    let heads: Vec<Assembly> =
+        found.iter().filter(|left| left.of_head).map(|left| left.assembly.clone()).collect();
+    found.retain(|left| left.of_head || !heads.contains(&left.assembly));
+    found
+}
+
+/// When what failed may be tried again.
+#[derive(Default)]
+struct Pauses(BTreeMap<String, (Instant, Duration)>);
+
+impl Pauses {
+    /// Whether `what` may be tried now; if so, the next time is later.
+    fn try_now(&mut self, what: String) -> bool {
+        let now = Instant::now();
+        let (until, pause) = self.0.entry(what).or_insert((now, FIRST_PAUSE / 2));
+        if now < *until {
+            return false;
+        }
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        *until = now + *pause;
+        true
+    }
+
+    /// Forgets what was not tried for long: it succeeded, or is gone.
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.0.retain(|_, (until, _)| *until + LONGEST_PAUSE > now);
+    }
+
+    /// A node came back: what concerns it may be tried at once.
+    fn forget(&mut self, what: &str) {
+        self.0.remove(what);
+    }
+}
+
+/// Reconciles until the process ends.
+pub async fn run(
+    pools: Arc<Pools>,
+    nodes: Arc<Nodes>,
+    agents: Arc<dyn Agents>,
+    mut news: mpsc::UnboundedReceiver<String>,
+) {
+    let mut pauses = Pauses::default();
+    let mut tick = tokio::time::interval(TICK);
+    let mut forgotten: Option<Instant> = None;
+    // A node that hangs must not keep the others from being looked after.
+    let mut sweeps = FuturesUnordered::new();
+    let mut under_way = BTreeSet::new();
+    loop {
+        tokio::select! {
+            Some(node) = news.recv() => {
+                let mut told = BTreeSet::from([node]);
+                while let Ok(node) = news.try_recv() {
+                    told.insert(node);
+                }
+                for record in pools.records().iter().filter(|r| waits_for(r, &told)) {
+                    pauses.forget(&record.assembly.to_string());
+                }
+            }
+            Some(left) = sweeps.next() => drop(under_way.take(&left)),
+            _ = tick.tick() => {}
+        }
+        go_on_releasing(&pools, &nodes, &mut pauses);
+        for left in to_sweep(&pools, &nodes) {
+            if !under_way.contains(&left) && pauses.try_now(format!("{left:?}")) {
+                under_way.insert(left.clone());
+                sweeps.push(sweep(Arc::clone(&pools), Arc::clone(&agents), left));
+            }
+        }
+        if forgotten.is_none_or(|last| last.elapsed() > FORGET_EVERY) {
+            forgotten = Some(Instant::now());
+            pauses.forget_old();
+            pools.forget_released_before(now_ms().saturating_sub(KEEP_RELEASED_MS)).await;
+        }
+    }
+}
+
+/// Whether a release waits for one of these nodes.
+fn waits_for(record: &PoolRecord, nodes: &BTreeSet<String>) -> bool {
+    match &record.phase {
+        Phase::Releasing(releasing) => {
+            releasing.remains.iter().any(|left| nodes.contains(&left.node))
+        }
+        _ => false,
+    }
+}
+
+/// Goes on with the releases of which some node that remains answers.
+fn go_on_releasing(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
+    let answers = |name: &str| nodes.get(name).is_some_and(|node| node.reachable());
+    for record in pools.unsettled() {
+        let worth_it = match &record.phase {
+            Phase::Creating => true,
+            Phase::Releasing(releasing) => {
+                releasing.remains.is_empty()
+                    || releasing.remains.iter().any(|left| answers(&left.node))
+            }
+            Phase::Ready | Phase::Released(_) => false,
+        };
+        if worth_it && pauses.try_now(record.assembly.to_string()) {
+            pools.release_on(record.assembly.name.as_str());
+        }
+    }
+}
+
+fn to_sweep(pools: &Pools, nodes: &Nodes) -> Vec<Leftover> {
+    let known = nodes.all();
+    let inventories = known.iter().filter_map(|node| node.current());
+    leftovers(inventories, |assembly| pools.is_released(assembly))
+}
+
+/// Removes one leftover, and says so in the pool's history.
+async fn sweep(pools: Arc<Pools>, agents: Arc<dyn Agents>, left: Leftover) -> Leftover {
+    let text = match remove(&agents, &left).await {
+        Ok(()) => format!("removed what was left of {}, which was released", left.assembly),
+        Err(failure) => format!("{} was released, yet: {failure}", left.assembly),
+    };
+    tracing::warn!(node = left.node, "{text}");
+    pools.note(&left.assembly, &left.node, text);
+    left
+}
+
+async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure> {
+    let pool = Some(PoolId::from(&left.assembly));
+    let calls = if left.of_head {
+        vec![
+            Call::Unmount(UnmountRequest { pool: pool.clone(), force: false }),
+            Call::StopVolume(StopVolumeRequest { pool: pool.clone() }),
+            Call::Detach(DetachRequest { pool }),
+        ]
+    } else {
+        vec![Call::DestroyExport(DestroyExportRequest { pool, force: false })]
+    };
+    for call in calls {
+        agents.call(&left.node, call, None).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rampool_proto::v1::Holding;
+
+    fn holding(assembly: &str, kind: HoldingKind) -> Holding {
+        let (name, generation) = assembly.split_once('.').unwrap();
+        let pool = PoolId { name: name.into(), generation: generation.parse().unwrap() };
+        Holding { pool: Some(pool), kind: kind.into(), ..Holding::default() }
+    }
+
+    fn inventory(node: &str, holdings: Vec<Holding>) -> Inventory {
+        Inventory { node: node.into(), holdings, ..Inventory::default() }
+    }
+
+    fn left(node: &str, assembly: &str, of_head: bool) -> Leftover {
+        Leftover { node: node.into(), assembly: assembly.parse().unwrap(), of_head }
+    }
+
+    #[test]
+    fn what_the_store_does_not_know_as_released_is_kept() {
+        let nodes = [inventory("n1", vec![holding("demo.1", HoldingKind::Ramdisk)])];
+        assert!(leftovers(&nodes, |_| false).is_empty());
+        assert_eq!(leftovers(&nodes, |_| true), [left("n1", "demo.1", false)]);
+    }
+
+    #[test]
+    fn a_donors_memory_waits_for_the_head() {
+        let nodes = [
+            inventory("n1", vec![holding("demo.1", HoldingKind::Session)]),
+            inventory(
+                "n2",
+                vec![
+                    holding("demo.1", HoldingKind::Ramdisk),
+                    holding("demo.1", HoldingKind::Export),
+                    holding("demo.2", HoldingKind::Export),
+                    holding("Foreign.1", HoldingKind::Export),
+                ],
+            ),
+        ];
+        let found = leftovers(&nodes, |assembly| assembly.generation < 3);
+        assert_eq!(found, [left("n1", "demo.1", true), left("n2", "demo.2", false)]);
+    }
+
+    #[test]
+    fn what_fails_is_tried_less_and_less_often_until_its_node_has_news() {
+        let mut pauses = Pauses::default();
+        assert!(pauses.try_now("a".into()));
+        assert!(!pauses.try_now("a".into()));
+        pauses.forget("a");
+        assert!(pauses.try_now("a".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_the_released_is_ever_removed(
+            held in prop::collection::vec((0..3u8, 1..6u32, 1..7i32), 0..30), released in 0..6u32
+        ) {
+            let nodes: Vec<Inventory> = (0..3u8).map(|node| {
+                let own = held.iter().filter(|(on, ..)| *on == node);
+                let holdings = own.map(|(_, generation, kind)| {
+                    holding(&format!("demo.{generation}"), HoldingKind::try_from(*kind).unwrap())
+                });
+                inventory(&format!("n{node}"), holdings.collect())
+            }).collect();
+            for left in leftovers(&nodes, |assembly| assembly.generation <= released) {
+                prop_assert!(left.assembly.generation <= released);
+            }
+        }
+    }
+}

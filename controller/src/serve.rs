@@ -1,0 +1,71 @@
+//! All of the controller together, until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use rampool_proto::v1::controller_server::ControllerServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+
+use crate::agents::{Agents, GrpcAgents};
+use crate::config::Config;
+use crate::nodes::Nodes;
+use crate::pool::steps::Settings;
+use crate::pool::{Env, Pools};
+use crate::reconcile;
+use crate::service::ControllerService;
+use crate::store::Store;
+
+/// Once stopped, calls in flight have so long to end. What operations have not done by then is
+/// in the store, and settled at the next start.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Runs the controller on `listener` until `stop` is cancelled.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let credentials = config.tls.load()?;
+    let names: Vec<String> = config.nodes.iter().map(str::to_owned).collect();
+    let addresses = names.iter().map(|name| (name.clone(), config.agent_address(name)));
+    let agents: Arc<dyn Agents> =
+        Arc::new(GrpcAgents::new(&credentials, addresses).context("agents' addresses")?);
+    let (store, loaded) = Store::open(&config.state)?;
+    let (nodes, news) = Nodes::new(Arc::clone(&agents), names);
+    let env = Arc::new(Env {
+        agents: Arc::clone(&agents),
+        nodes: Arc::clone(&nodes),
+        store: store.clone(),
+        settings: Settings {
+            contact: config.contact,
+            iqn_authority: config.iqn_authority,
+            allow_swap: config.allow_swap,
+        },
+        profiles: config.profiles,
+        mount_root: config.mount_root,
+    });
+    let pools = Pools::new(env, loaded)?;
+    nodes.watch_all();
+    pools.resume();
+    tokio::spawn(reconcile::run(Arc::clone(&pools), Arc::clone(&nodes), agents, news));
+
+    tracing::info!(address = %listener.local_addr()?, "ready");
+    let service = ControllerService::new(pools, nodes, stop.clone());
+    let server = credentials
+        .server()?
+        .add_service(ControllerServer::new(service))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().cancelled_owned());
+    let goodbye = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        ended = server => ended?,
+        () = goodbye => tracing::info!("calls still in flight are left to the next start"),
+    }
+    store.flush().await?;
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! The gRPC face: from messages to calls of the inside, and back. Thin.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt};
+use rampool_proto::hostlist::HostList;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::controller_server::Controller;
+use rampool_proto::v1::{
+    DoctorRequest, DoctorResponse, DownRequest, Event, Failure, FailureKind, GetPoolRequest,
+    ListEventsRequest, ListEventsResponse, ListNodesRequest, ListNodesResponse, ListPoolsRequest,
+    ListPoolsResponse, NodeStatus, PlanRequest, PlanResponse, Pool, PoolSpec, UpRequest,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::doctor;
+use crate::nodes::{Known, Nodes};
+use crate::pool::record::PoolRecord;
+use crate::pool::{Events, Pools};
+
+/// The service.
+pub struct ControllerService {
+    pools: Arc<Pools>,
+    nodes: Arc<Nodes>,
+    stopping: CancellationToken,
+}
+
+impl ControllerService {
+    /// A face for these. Once `stopping` is cancelled, callers who follow an operation are told
+    /// so and let go.
+    #[must_use]
+    pub fn new(pools: Arc<Pools>, nodes: Arc<Nodes>, stopping: CancellationToken) -> Self {
+        Self { pools, nodes, stopping }
+    }
+
+    fn stream(&self, events: Events) -> Response<BoxStream<'static, Result<Event, Status>>> {
+        let stopping = self.stopping.clone();
+        let stopped = Failure::new(FailureKind::NotNow, "follow the operation")
+            .saying("the controller is being stopped")
+            .advising("once it runs again it settles what was under way: see `rampool status`");
+        let last = futures::stream::once(async move { Err(Status::from(stopped)) });
+        let cut = self.stopping.clone();
+        let events = events.map(Ok).take_until(async move { cut.cancelled().await });
+        // The goodbye only where the operation was not seen to its end.
+        let last = last.filter(move |_| std::future::ready(stopping.is_cancelled()));
+        Response::new(events.chain(last).boxed())
+    }
+
+    /// The nodes of a host list; all for an empty one.
+    fn chosen(&self, list: &str) -> Result<Vec<Known>, Failure> {
+        if list.is_empty() {
+            return Ok(self.nodes.all());
+        }
+        let failed = |kind| Failure::new(kind, "find the nodes");
+        let names: HostList =
+            list.parse().map_err(|error| failed(FailureKind::Invalid).saying(error))?;
+        let find = |name: &str| {
+            self.nodes.get(name).ok_or_else(|| {
+                failed(FailureKind::NotFound).on(name).saying("it is not a known node").advising(
+                    "`rampool nodes` lists them; the controller's configuration names them",
+                )
+            })
+        };
+        names.iter().map(find).collect()
+    }
+}
+
+fn node_status(node: Known, live: &[Arc<PoolRecord>]) -> NodeStatus {
+    let of_it = live.iter().filter(|record| record.involves(&node.name));
+    NodeStatus {
+        reachable: node.reachable(),
+        detail: node.why_not().to_owned(),
+        pools: of_it.map(|record| record.assembly.name.to_string()).collect(),
+        last_seen_ms: node.last_seen_ms,
+        inventory: node.inventory.map(Arc::unwrap_or_clone),
+        node: node.name,
+    }
+}
+
+fn spec_of(spec: Option<PoolSpec>) -> Result<PoolSpec, Failure> {
+    spec.ok_or_else(|| {
+        Failure::new(FailureKind::Invalid, "read the pool's spec").saying("there is none")
+    })
+}
+
+#[tonic::async_trait]
+impl Controller for ControllerService {
+    type UpStream = BoxStream<'static, Result<Event, Status>>;
+    type DownStream = BoxStream<'static, Result<Event, Status>>;
+
+    async fn up(&self, request: Request<UpRequest>) -> Result<Response<Self::UpStream>, Status> {
+        let spec = spec_of(request.into_inner().spec)?;
+        // A task of its own: a caller who leaves in the middle of being admitted leaves no
+        // pool recorded that nobody makes.
+        let pools = Arc::clone(&self.pools);
+        let events = tokio::spawn(async move { pools.up(&spec).await })
+            .await
+            .map_err(|error| Status::internal(error.to_string()))??;
+        Ok(self.stream(events))
+    }
+
+    async fn down(
+        &self,
+        request: Request<DownRequest>,
+    ) -> Result<Response<Self::DownStream>, Status> {
+        let DownRequest { pool, force } = request.into_inner();
+        Ok(self.stream(self.pools.down(&pool, force)?))
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        let spec = spec_of(request.into_inner().spec)?;
+        let placement = self.pools.plan(&spec).await?;
+        Ok(Response::new(PlanResponse { placement: Some(placement) }))
+    }
+
+    async fn list_pools(
+        &self,
+        _: Request<ListPoolsRequest>,
+    ) -> Result<Response<ListPoolsResponse>, Status> {
+        Ok(Response::new(ListPoolsResponse { pools: self.pools.list().await }))
+    }
+
+    async fn get_pool(&self, request: Request<GetPoolRequest>) -> Result<Response<Pool>, Status> {
+        Ok(Response::new(self.pools.status(&request.into_inner().pool).await?))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<ListNodesRequest>,
+    ) -> Result<Response<ListNodesResponse>, Status> {
+        let nodes = self.chosen(&request.into_inner().nodes)?;
+        let mut live = self.pools.records();
+        live.retain(|record| !record.is_released());
+        let nodes = nodes.into_iter().map(|node| node_status(node, &live)).collect();
+        Ok(Response::new(ListNodesResponse { nodes }))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
+        let events = self.pools.events(&request.into_inner().pool).await?;
+        Ok(Response::new(ListEventsResponse { events }))
+    }
+
+    async fn doctor(
+        &self,
+        request: Request<DoctorRequest>,
+    ) -> Result<Response<DoctorResponse>, Status> {
+        let nodes = self.chosen(&request.into_inner().nodes)?;
+        let known = |assembly: &Assembly| self.pools.is_known(assembly);
+        let version = env!("CARGO_PKG_VERSION");
+        let findings =
+            nodes.iter().flat_map(|node| doctor::examine(node, known, version)).collect();
+        Ok(Response::new(DoctorResponse { findings }))
+    }
+}

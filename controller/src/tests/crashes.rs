@@ -1,0 +1,99 @@
+//! The controller is killed at every call of `up` and `down`, and started again on its store.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rampool_proto::v1::PoolState;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::fake_nodes::{FakeNodes, Fault};
+use super::rig::{NODES, Rig, finished, spec};
+
+/// Runs `before` under a controller, then, when the call is on its way to the node, ends that
+/// controller at once: all its tasks are dropped where they stand.
+fn killed_at<F>(folder: &Path, fake: &Arc<FakeNodes>, node: &str, call: &str, ask: F)
+where
+    F: AsyncFnOnce(&Rig),
+{
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::start(folder, fake);
+        fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
+        ask(&rig).await;
+        let on_its_way = |fake: &FakeNodes| {
+            fake.calls().iter().any(|(on, name)| (on.as_str(), name.as_str()) == (node, call))
+        };
+        tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+}
+
+#[test]
+fn killed_at_any_call_of_up_the_next_controller_undoes_it_and_can_begin_anew() {
+    for (node, call) in [
+        ("n1", "CheckHead"),
+        ("n3", "CreateExport"),
+        ("n1", "Attach"),
+        ("n1", "AssembleVolume"),
+        ("n1", "MakeFilesystem"),
+        ("n1", "Mount"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&NODES);
+        killed_at(folder.path(), &fake, node, call, async |rig| {
+            drop(rig.pools.up(&spec()).await.unwrap());
+        });
+        Runtime::new().unwrap().block_on(async {
+            let rig = Rig::start(folder.path(), &fake);
+            rig.until(PoolState::Released).await;
+            rig.nothing_held();
+            let remarks = rig.pools.status("demo").await.unwrap().remarks.join("\n");
+            assert!(remarks.contains("the controller was restarted"), "{call}: {remarks}");
+            let events = rig.up(&spec()).await;
+            assert_eq!(finished(&events).pool.as_ref().unwrap().generation, 2, "{call}");
+        });
+    }
+}
+
+#[test]
+fn killed_at_any_call_of_down_the_next_controller_finishes_it() {
+    for (node, call) in
+        [("n1", "Unmount"), ("n1", "StopVolume"), ("n1", "Detach"), ("n2", "DestroyExport")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&NODES);
+        killed_at(folder.path(), &fake, node, call, async |rig| {
+            finished(&rig.up(&spec()).await);
+            drop(rig.pools.down("demo", false).unwrap());
+        });
+        Runtime::new().unwrap().block_on(async {
+            let rig = Rig::start(folder.path(), &fake);
+            rig.until(PoolState::Released).await;
+            rig.nothing_held();
+        });
+    }
+}
+
+#[test]
+fn a_ready_pool_is_ready_after_a_restart_and_its_history_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeNodes::new(&NODES);
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::start(folder.path(), &fake);
+        finished(&rig.up(&spec()).await);
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    let calls = fake.calls().len();
+    Runtime::new().unwrap().block_on(async {
+        let rig = Rig::start(folder.path(), &fake);
+        assert_eq!(rig.state().await, PoolState::Ready);
+        assert!(finished(&rig.up(&spec()).await).text.contains("already"));
+        assert_eq!(fake.calls().len(), calls, "a restart does nothing to a pool in use");
+        assert!(rig.pools.events("demo").await.unwrap().len() > 10);
+        finished(&rig.down(false).await);
+        rig.nothing_held();
+    });
+}

@@ -1,0 +1,391 @@
+//! The whole way over real gRPC with mutual TLS, on the loopback interface: a client, the
+//! controller, and agents whose nodes are fake.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use rampool_proto::tls::{Credentials, TlsFiles};
+use rampool_proto::v1::agent_server::{Agent, AgentServer};
+use rampool_proto::v1::controller_client::ControllerClient;
+use rampool_proto::v1::*;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+use super::fake_nodes::{FakeNodes, Fault, watch_node};
+use super::rig::{NODES, spec};
+use crate::agents::{Answer, Call};
+use crate::config::{AgentAddresses, Config};
+use crate::serve;
+
+/// A cluster CA of one test.
+struct Authority(Issuer<'static, KeyPair>, String);
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Self(Issuer::new(params, key), certificate.pem())
+    }
+
+    fn issue(&self, folder: &Path, name: &str) -> TlsFiles {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let write = |ending: &str, text: String| {
+            let path = folder.join(format!("{name}.{ending}"));
+            let mut options = std::fs::OpenOptions::new();
+            let mut file =
+                options.create(true).write(true).truncate(true).mode(0o600).open(&path).unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            path
+        };
+        TlsFiles {
+            ca: write("ca", self.1.clone()),
+            cert: write("crt", certificate.pem()),
+            key: write("key", key.serialize_pem()),
+        }
+    }
+}
+
+/// One fake node behind the real service.
+struct FakeAgent {
+    node: String,
+    nodes: Arc<FakeNodes>,
+}
+
+impl FakeAgent {
+    async fn ask(&self, call: Call) -> Result<Answer, Status> {
+        Ok(Arc::clone(&self.nodes).answer(self.node.clone(), call, None).await?)
+    }
+}
+
+macro_rules! done {
+    ($self:ident, $call:ident, $request:ident) => {{
+        $self.ask(Call::$call($request.into_inner())).await?;
+        Ok(Response::new(Default::default()))
+    }};
+}
+
+#[tonic::async_trait]
+impl Agent for FakeAgent {
+    type WatchInventoryStream = BoxStream<'static, Result<Inventory, Status>>;
+    type CreateExportStream = BoxStream<'static, Result<CreateExportProgress, Status>>;
+
+    async fn get_inventory(
+        &self,
+        _: Request<GetInventoryRequest>,
+    ) -> Result<Response<Inventory>, Status> {
+        match self.ask(Call::GetInventory).await? {
+            Answer::Inventory(inventory) => Ok(Response::new(*inventory)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn watch_inventory(
+        &self,
+        _: Request<WatchInventoryRequest>,
+    ) -> Result<Response<Self::WatchInventoryStream>, Status> {
+        let inventories = watch_node(Arc::clone(&self.nodes), self.node.clone());
+        Ok(Response::new(inventories.map(|item| item.map_err(Status::from)).boxed()))
+    }
+
+    async fn create_export(
+        &self,
+        request: Request<CreateExportRequest>,
+    ) -> Result<Response<Self::CreateExportStream>, Status> {
+        assert!(request.metadata().contains_key("grpc-timeout"), "a deadline travels with it");
+        let request = request.into_inner();
+        let half = CreateExportProgress { reserved_bytes: request.bytes / 2, export: None };
+        let Answer::Export(export) = self.ask(Call::CreateExport(request)).await? else {
+            panic!("no export")
+        };
+        let last = CreateExportProgress { reserved_bytes: 0, export: Some(export) };
+        Ok(Response::new(stream::iter([Ok(half), Ok(last)]).boxed()))
+    }
+
+    async fn destroy_export(
+        &self,
+        r: Request<DestroyExportRequest>,
+    ) -> Result<Response<DestroyExportResponse>, Status> {
+        done!(self, DestroyExport, r)
+    }
+
+    async fn check_head(
+        &self,
+        r: Request<CheckHeadRequest>,
+    ) -> Result<Response<CheckHeadResponse>, Status> {
+        done!(self, CheckHead, r)
+    }
+
+    async fn attach(&self, r: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
+        done!(self, Attach, r)
+    }
+
+    async fn detach(&self, r: Request<DetachRequest>) -> Result<Response<DetachResponse>, Status> {
+        done!(self, Detach, r)
+    }
+
+    async fn assemble_volume(
+        &self,
+        r: Request<AssembleVolumeRequest>,
+    ) -> Result<Response<AssembleVolumeResponse>, Status> {
+        done!(self, AssembleVolume, r)
+    }
+
+    async fn stop_volume(
+        &self,
+        r: Request<StopVolumeRequest>,
+    ) -> Result<Response<StopVolumeResponse>, Status> {
+        done!(self, StopVolume, r)
+    }
+
+    async fn make_filesystem(
+        &self,
+        r: Request<MakeFilesystemRequest>,
+    ) -> Result<Response<MakeFilesystemResponse>, Status> {
+        done!(self, MakeFilesystem, r)
+    }
+
+    async fn mount(&self, r: Request<MountRequest>) -> Result<Response<MountResponse>, Status> {
+        done!(self, Mount, r)
+    }
+
+    async fn unmount(
+        &self,
+        r: Request<UnmountRequest>,
+    ) -> Result<Response<UnmountResponse>, Status> {
+        done!(self, Unmount, r)
+    }
+
+    async fn get_usage(
+        &self,
+        r: Request<GetUsageRequest>,
+    ) -> Result<Response<GetUsageResponse>, Status> {
+        match self.ask(Call::GetUsage(r.into_inner())).await? {
+            Answer::Usage(usage) => Ok(Response::new(GetUsageResponse { usage: Some(usage) })),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A controller and its agents, all listening.
+struct Cluster {
+    address: SocketAddr,
+    fake: Arc<FakeNodes>,
+    authority: Authority,
+    folder: tempfile::TempDir,
+    stop: CancellationToken,
+    ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+/// One port free on as many loopback addresses as there are nodes.
+async fn listeners() -> (u16, Vec<TcpListener>) {
+    'again: loop {
+        let first = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let mut all = vec![first];
+        for at in 1..NODES.len() {
+            match TcpListener::bind(format!("127.0.0.{}:{port}", at + 2)).await {
+                Ok(listener) => all.push(listener),
+                Err(_) => continue 'again,
+            }
+        }
+        return (port, all);
+    }
+}
+
+async fn cluster() -> Cluster {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let fake = FakeNodes::new(&NODES);
+    let (port, agents) = listeners().await;
+    let mut addresses = BTreeMap::new();
+    for (node, listener) in NODES.iter().zip(agents) {
+        addresses.insert((*node).to_owned(), listener.local_addr().unwrap().ip().to_string());
+        let agent = FakeAgent { node: (*node).to_owned(), nodes: Arc::clone(&fake) };
+        let mut server = authority.issue(folder.path(), node).load().unwrap().server().unwrap();
+        tokio::spawn(
+            server
+                .add_service(AgentServer::new(agent))
+                .serve_with_incoming(TcpIncoming::from(listener)),
+        );
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = Config {
+        listen: address,
+        nodes: "n[1-4]".parse().unwrap(),
+        agents: AgentAddresses { port, addresses },
+        profiles: BTreeMap::new(),
+        state: folder.path().join("state"),
+        mount_root: "/rampool".into(),
+        contact: String::new(),
+        iqn_authority: "iqn.2026-11.org.rampool".into(),
+        allow_swap: false,
+        tls: authority.issue(folder.path(), "controller"),
+    };
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(serve::run(config, listener, stop.clone()));
+    Cluster { address, fake, authority, folder, stop, ended }
+}
+
+impl Cluster {
+    fn credentials(&self) -> Credentials {
+        self.authority.issue(self.folder.path(), "admin").load().unwrap()
+    }
+
+    fn client(&self) -> ControllerClient<Channel> {
+        let channel = self.credentials().lazy_channel(&self.address.to_string(), "controller");
+        ControllerClient::new(channel.unwrap())
+    }
+}
+
+async fn events(stream: tonic::Streaming<Event>) -> Vec<Result<Event, Status>> {
+    tokio::time::timeout(std::time::Duration::from_secs(60), stream.collect()).await.unwrap()
+}
+
+async fn up(client: &mut ControllerClient<Channel>) -> Vec<Event> {
+    let stream = client.up(UpRequest { spec: Some(spec()) }).await.unwrap().into_inner();
+    events(stream).await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn up_status_and_down_over_the_wire_right_after_the_start() {
+    let cluster = cluster().await;
+    let mut client = cluster.client();
+    let made = up(&mut client).await;
+    assert_eq!(made.last().unwrap().kind(), EventKind::Finished, "{made:?}");
+    let nodes = client.list_nodes(ListNodesRequest::default()).await.unwrap().into_inner().nodes;
+    assert!(nodes.iter().all(|node| node.reachable && node.pools == ["demo"]));
+    let pools = client.list_pools(ListPoolsRequest {}).await.unwrap().into_inner().pools;
+    assert_eq!(pools[0].state(), PoolState::Ready);
+    assert!(pools[0].usage.is_some());
+    let findings = client.doctor(DoctorRequest { nodes: "n1".into() }).await.unwrap().into_inner();
+    assert_eq!(findings.findings.len(), 1);
+    let down = DownRequest { pool: "demo".into(), force: false };
+    let gone = events(client.down(down).await.unwrap().into_inner()).await;
+    assert_eq!(gone.last().unwrap().as_ref().unwrap().kind(), EventKind::Finished);
+    assert!(cluster.fake.held().is_empty());
+    let history = client.list_events(ListEventsRequest { pool: "demo".into() }).await.unwrap();
+    assert!(history.into_inner().events.len() > 10);
+}
+
+#[tokio::test]
+async fn failures_arrive_whole_with_their_exit_codes_kind() {
+    let cluster = cluster().await;
+    let mut client = cluster.client();
+    let kind_of = |status: Status| Failure::from_status(&status, "", "").kind();
+    let down = DownRequest { pool: "nothing".into(), force: false };
+    assert_eq!(kind_of(client.down(down).await.unwrap_err()), FailureKind::NotFound);
+    let none = client.up(UpRequest { spec: None }).await.unwrap_err();
+    assert_eq!((none.code(), kind_of(none)), (Code::InvalidArgument, FailureKind::Invalid));
+    let stranger = PoolSpec { donors: "n9".into(), ..spec() };
+    let plan = client.plan(PlanRequest { spec: Some(stranger) }).await.unwrap_err();
+    assert_eq!(kind_of(plan), FailureKind::NotFound);
+    cluster.fake.inject("n3", "CreateExport", Fault::Refuse(FailureKind::NotNow));
+    let made = up(&mut client).await;
+    let failure = made.last().unwrap().failure.clone().unwrap();
+    assert_eq!((failure.node.as_str(), failure.said.as_str()), ("n3", "injected"));
+    assert!(cluster.fake.held().is_empty());
+}
+
+#[tokio::test]
+async fn a_second_caller_attaches_and_a_stop_lets_callers_go() {
+    let cluster = cluster().await;
+    let (mut one, mut two) = (cluster.client(), cluster.client());
+    cluster.fake.inject("n1", "Mount", Fault::Wait(Arc::new(tokio::sync::Notify::new())));
+    let first = one.up(UpRequest { spec: Some(spec()) }).await.unwrap().into_inner();
+    cluster.fake.until(|fake| fake.calls().iter().any(|(_, call)| call == "Mount")).await;
+    let second = two.up(UpRequest { spec: Some(spec()) }).await.unwrap().into_inner();
+    cluster.stop.cancel();
+    for stream in [first, second] {
+        let seen = events(stream).await;
+        let status = seen.last().unwrap().as_ref().unwrap_err();
+        assert!(status.message().contains("being stopped"), "{status}");
+    }
+    cluster.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn plaintext_is_refused() {
+    let cluster = cluster().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", cluster.address)).unwrap();
+    let mut client = ControllerClient::new(endpoint.connect_lazy());
+    client.list_pools(ListPoolsRequest {}).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_ca_is_refused_and_so_is_none() {
+    let cluster = cluster().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut stranger = Authority::new().issue(elsewhere.path(), "admin");
+    // It trusts the controller; the controller must not trust it.
+    stranger.ca = cluster.authority.issue(cluster.folder.path(), "admin").ca;
+    let address = cluster.address.to_string();
+    let channel = stranger.load().unwrap().lazy_channel(&address, "controller").unwrap();
+    ControllerClient::new(channel).list_pools(ListPoolsRequest {}).await.unwrap_err();
+
+    let ca = std::fs::read(stranger.ca).unwrap();
+    let tls = tonic::transport::ClientTlsConfig::new()
+        .ca_certificate(tonic::transport::Certificate::from_pem(ca))
+        .domain_name("controller");
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+    ControllerClient::new(channel).list_pools(ListPoolsRequest {}).await.unwrap_err();
+    cluster.client().list_pools(ListPoolsRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
+    let mut cluster = cluster().await;
+    let folder = tempfile::tempdir().unwrap();
+    // The controller is told to find n1 where n2 listens.
+    cluster.stop.cancel();
+    cluster.ended.await.unwrap().unwrap();
+    let port = listeners().await.0;
+    let listener = TcpListener::bind(format!("127.0.0.9:{port}")).await.unwrap();
+    let agent = FakeAgent { node: "n1".into(), nodes: Arc::clone(&cluster.fake) };
+    let mut server = cluster.authority.issue(folder.path(), "n2").load().unwrap().server().unwrap();
+    tokio::spawn(
+        server
+            .add_service(AgentServer::new(agent))
+            .serve_with_incoming(TcpIncoming::from(listener)),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.address = listener.local_addr().unwrap();
+    let config = Config {
+        listen: cluster.address,
+        nodes: "n1".parse().unwrap(),
+        agents: AgentAddresses { port, addresses: [("n1".into(), "127.0.0.9".into())].into() },
+        profiles: BTreeMap::new(),
+        state: folder.path().join("state"),
+        mount_root: "/rampool".into(),
+        contact: String::new(),
+        iqn_authority: "iqn.2026-11.org.rampool".into(),
+        allow_swap: false,
+        tls: cluster.authority.issue(folder.path(), "controller"),
+    };
+    cluster.stop = CancellationToken::new();
+    cluster.ended = tokio::spawn(serve::run(config, listener, cluster.stop.clone()));
+    let mut client = cluster.client();
+    let detail = loop {
+        let nodes =
+            client.list_nodes(ListNodesRequest::default()).await.unwrap().into_inner().nodes;
+        assert!(!nodes[0].reachable);
+        if nodes[0].detail != "no answer yet" {
+            break nodes[0].detail.clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert!(detail.contains("certificate"), "{detail}");
+}
