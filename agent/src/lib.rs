@@ -1,1 +1,44 @@
+//! The agent of one node: it carves ramdisks, exports them, and, on a head, makes one mounted
+//! file system of many. It has no opinions and no database: every call is idempotent, and what
+//! it has is read from the kernel, whose objects carry the pool's name and generation.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`config`] | `/etc/rampool/agent.yaml` |
+//! | [`service`], [`request`] | the gRPC face, and what it lets through |
+//! | [`node`] | configuration, programs, folders, and whose turn it is |
+//! | [`start`] | alone on the node, kernel ready |
+//! | [`inventory`], [`abilities`], [`programs`], [`holdings`] | what the node is, can, has, holds |
+//! | [`names`] | object names to assemblies, and back |
+//! | [`memory`] | how much may be lent |
+//! | [`ramdisk`], [`export`] | donor: memory, and its way out |
+//! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
+//! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
+//!
+//! Everything below the face is blocking code, run on blocking threads. External programs go
+//! through `command`, configfs and sysfs through `configfs`.
 
+pub mod abilities;
+pub mod attach;
+mod command;
+pub mod config;
+mod configfs;
+pub mod export;
+pub mod filesystem;
+pub mod head;
+pub mod holdings;
+pub mod inventory;
+pub mod memory;
+mod modules;
+pub mod mount;
+pub mod names;
+pub mod node;
+pub mod outcome;
+pub mod programs;
+pub mod ramdisk;
+pub mod request;
+pub mod roots;
+pub mod service;
+pub mod start;
+pub mod usage;
+pub mod volume;

@@ -79,6 +79,13 @@ impl Known {
         self.inventory.as_deref().filter(|_| self.reachable())
     }
 
+    /// Whether what it last said was surely looked up after `moment_ms`: what arrives within a
+    /// heartbeat may have been looked up before.
+    #[must_use]
+    pub fn speaks_of_after(&self, moment_ms: u64) -> bool {
+        self.last_seen_ms >= moment_ms + 1000 * u64::from(HEARTBEAT_SECONDS)
+    }
+
     /// Why it does not answer; empty if it does.
     #[must_use]
     pub fn why_not(&self) -> &str {

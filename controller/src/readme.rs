@@ -8,7 +8,7 @@ use rampool_proto::v1::{Placement, PoolSpec};
 #[must_use]
 pub fn text(assembly: &Assembly, spec: &PoolSpec, placement: &Placement, contact: &str) -> String {
     let mut lines = vec![
-        "THIS FILE SYSTEM IS MEMORY. IT WILL BE GONE.".to_owned(),
+        "THIS FILE SYSTEM IS VOLATILE: IT IS MEMORY, AND IT WILL BE GONE.".to_owned(),
         String::new(),
         format!("It is the rampool pool \"{}\" (assembly {assembly}),", assembly.name),
         format!(
@@ -48,7 +48,8 @@ mod tests {
         let assembly = "demo.7".parse().unwrap();
         let spec = PoolSpec { lease_seconds: 43_200, owner: "ada".into(), ..PoolSpec::default() };
         let text = text(&assembly, &spec, &Placement::default(), "ops@example.org");
-        for word in ["MEMORY", "demo", "demo.7", "12h", "ada", "ops@example.org", "rampool status"]
+        for word in
+            ["VOLATILE", "demo", "demo.7", "12h", "ada", "ops@example.org", "rampool status"]
         {
             assert!(text.contains(word), "{word} is missing in:\n{text}");
         }

@@ -15,7 +15,7 @@ use rampool_proto::v1::{
 };
 use tokio::sync::mpsc;
 
-use crate::agents::{Agents, Call};
+use crate::agents::{Agents, Answer, Call};
 use crate::clock::now_ms;
 use crate::nodes::Nodes;
 use crate::pool::Pools;
@@ -184,13 +184,26 @@ fn to_sweep(pools: &Pools, nodes: &Nodes) -> Vec<Leftover> {
 
 /// Removes one leftover, and says so in the pool's history.
 async fn sweep(pools: Arc<Pools>, agents: Arc<dyn Agents>, left: Leftover) -> Leftover {
-    let text = match remove(&agents, &left).await {
+    let removed = match still_there(&agents, &left).await {
+        Ok(true) => remove(&agents, &left).await,
+        // What was last heard of the node was looked up before the release.
+        Ok(false) => return left,
+        Err(failure) => Err(failure),
+    };
+    let text = match removed {
         Ok(()) => format!("removed what was left of {}, which was released", left.assembly),
         Err(failure) => format!("{} was released, yet: {failure}", left.assembly),
     };
     tracing::warn!(node = left.node, "{text}");
     pools.note(&left.assembly, &left.node, text);
     left
+}
+
+async fn still_there(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<bool, Failure> {
+    let answer = agents.call(&left.node, Call::GetInventory, None).await?;
+    let Answer::Inventory(inventory) = answer else { return Ok(false) };
+    let of_it = leftovers([inventory.as_ref()], |assembly| *assembly == left.assembly);
+    Ok(!of_it.is_empty())
 }
 
 async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure> {

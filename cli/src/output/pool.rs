@@ -145,7 +145,7 @@ fn donor(local: &impl Fn(&str) -> bool, donor: DonorStatus) -> DonorReport {
 
 /// A bare block device has no usage: nothing on it is counted.
 fn usage(usage: &Usage) -> Option<UsageReport> {
-    (usage.bytes_total != 0).then(|| UsageReport {
+    (!usage.mount_point.is_empty()).then(|| UsageReport {
         total_bytes: usage.bytes_total,
         used_bytes: usage.bytes_total.saturating_sub(usage.bytes_free),
         free_bytes: usage.bytes_free,

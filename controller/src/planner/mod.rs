@@ -102,6 +102,14 @@ fn too_large() -> Failure {
     refused(FailureKind::Invalid, said)
 }
 
+fn filesystem_name(filesystem: FilesystemKind) -> &'static str {
+    match filesystem {
+        FilesystemKind::Xfs => "xfs",
+        FilesystemKind::Ext4 => "ext4",
+        FilesystemKind::None | FilesystemKind::Unspecified => "a striped volume",
+    }
+}
+
 fn check_limits(
     filesystem: FilesystemKind,
     backend: Backend,
@@ -112,7 +120,7 @@ fn check_limits(
     if usable < least {
         return Err(refused(
             FailureKind::Invalid,
-            format!("{} usable are too small for the file system", Bytes(usable)),
+            format!("{} usable are too small for {}", Bytes(usable), filesystem_name(filesystem)),
         )
         .advising(format!("ask for {} or more", Bytes(least))));
     }

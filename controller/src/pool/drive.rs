@@ -198,6 +198,10 @@ impl Drive {
                 }
                 self.exports.insert(donor, export);
             }
+            // All that is known of a bare block device; a mount tells more.
+            (_, Answer::Volume(device, bytes_total)) => {
+                self.usage = Some(Usage { device, bytes_total, ..Usage::default() });
+            }
             (_, Answer::Usage(usage)) => self.usage = Some(usage),
             _ => {}
         }

@@ -12,12 +12,11 @@ use crate::agents::{Answer, Call};
 use crate::lease;
 use crate::nodes::Known;
 
-/// Bytes and inodes of a mounted pool, if its head answers soon.
+/// The device, bytes and inodes of a pool that is up, if its head answers soon.
 pub(super) async fn ask_usage(env: &Env, record: &PoolRecord) -> Option<Usage> {
-    let mounted = record.phase == Phase::Ready
-        && record.placement.filesystem() != FilesystemKind::None
+    let up = record.phase == Phase::Ready
         && env.nodes.get(&record.placement.head).is_some_and(|head| head.reachable());
-    if !mounted {
+    if !up {
         return None;
     }
     let call = Call::GetUsage(GetUsageRequest { pool: Some(PoolId::from(&record.assembly)) });
@@ -113,7 +112,7 @@ fn donor(
         Phase::Ready if rebooted(record, &piece.donor, inventory) => {
             status("lost its memory", "the node was booted anew".into())
         }
-        Phase::Ready if !has_piece => {
+        Phase::Ready if !has_piece && known.speaks_of_after(record.ready_ms) => {
             status("lost its memory", "the node no longer holds the piece".into())
         }
         Phase::Ready => match session_state(&id, piece, head) {
@@ -186,7 +185,7 @@ fn head_remark(record: &PoolRecord, head: Option<&Known>) -> Option<String> {
         FilesystemKind::None => HoldingKind::Volume,
         _ => HoldingKind::Mount,
     };
-    (!holds(inventory, &id, &[wanted]))
+    (!holds(inventory, &id, &[wanted]) && head.speaks_of_after(record.ready_ms))
         .then(|| format!("head {name} no longer holds the pool's mount or volume"))
 }
 
@@ -236,8 +235,16 @@ mod tests {
             name: name.into(),
             contact: Contact::Reachable { since_ms: 1 },
             inventory: Some(Arc::new(inventory)),
-            last_seen_ms: 1,
+            last_seen_ms: 100_000,
         }
+    }
+
+    #[test]
+    fn what_was_looked_up_before_the_mount_says_nothing_of_it() {
+        let nodes = ["n1", "n2", "n12"].map(|name| Known { last_seen_ms: 1001, ..node(name, &[]) });
+        let pool = seen(&nodes, 1002);
+        assert!(pool.donors.iter().all(|donor| donor.state == "ok"), "{:?}", pool.donors);
+        assert_eq!(pool.remarks.len(), 1, "{:?}", pool.remarks);
     }
 
     fn seen(nodes: &[Known], now_ms: u64) -> Pool {

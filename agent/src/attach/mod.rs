@@ -1,0 +1,289 @@
+//! The head's side of the exports: open-iscsi sessions and the disks they bring.
+
+pub mod disks;
+mod login;
+mod patience;
+mod records;
+pub mod sessions;
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{Disk, Export, Failure, FailureKind, Holding, HoldingKind, PoolId, Target};
+
+use crate::configfs;
+use crate::export::LUN;
+use crate::modules;
+use crate::names;
+use crate::node::Node;
+use crate::outcome::{Change, During, Outcome, failure};
+use disks::OurDisk;
+pub(crate) use login::iscsid_listens;
+use patience::Patience;
+use records::Record;
+use sessions::Session;
+
+/// The kernel makes a disk some moments after the scan that found its unit, and removes it some
+/// moments after iscsiadm has gone; it tells nobody but udev when.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often sysfs is asked meanwhile.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// What a head is asked to log in to.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// For which assembly.
+    pub assembly: Assembly,
+    /// The initiator name the exports admit.
+    pub initiator: String,
+    /// In the order of the stripe.
+    pub exports: Vec<Export>,
+    /// How long I/O to a silent donor is held, in seconds.
+    pub patience_seconds: u32,
+}
+
+/// Logs in to every export that has no session yet, and finds all their disks.
+pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
+    let patience = Patience::split(wanted.patience_seconds)?;
+    let targets = targets(node, wanted)?;
+    let sessions = sessions::of(node, &wanted.assembly);
+    refuse_other_initiator(wanted, &sessions)?;
+    let missing: Vec<_> = targets
+        .into_iter()
+        .filter(|record| !sessions.iter().any(|session| session.target == record.iqn))
+        .collect();
+    if !missing.is_empty() {
+        login::require_iscsid(node)?;
+        // Without the disk driver, a scan finds units and makes no disks of them.
+        modules::ensure(node, &["sd_mod"]).during("load the disk driver")?;
+        let (assembly, initiator) = (&wanted.assembly, &wanted.initiator);
+        records::write(node, assembly, initiator, patience, &missing)
+            .during("write open-iscsi's records")?;
+        let output = login::login(node, assembly).during("log in to the exports")?;
+        verify(node, wanted, &format!("{}{}", output.stdout, output.stderr))?;
+    } else {
+        verify(node, wanted, "")?;
+    }
+    let sessions = sessions::of(node, &wanted.assembly);
+    let looked = scan(node, &sessions).during("look for the disks")?;
+    let disks = find_disks(node, wanted, &sessions)?;
+    let changed = !missing.is_empty() || looked == Change::Made;
+    Ok((if changed { Change::Made } else { Change::Already }, disks))
+}
+
+/// The targets to log in to, each checked to be of this assembly.
+fn targets<'a>(node: &Node, wanted: &'a Wanted) -> Outcome<Vec<Record<'a>>> {
+    let mut records = Vec::new();
+    for export in &wanted.exports {
+        let Some(target) = &export.target else { continue };
+        records.push(record(node, &wanted.assembly, export, target)?);
+    }
+    Ok(records)
+}
+
+fn record<'a>(
+    node: &Node,
+    assembly: &Assembly,
+    export: &Export,
+    target: &'a Target,
+) -> Outcome<Record<'a>> {
+    let invalid = |said: String| failure(FailureKind::Invalid, said).during("check the exports");
+    let expected = names::target(&node.config.authority, assembly, &export.donor);
+    if target.iqn != expected {
+        let said = format!("{}'s target is {}, not {expected}", export.donor, target.iqn);
+        let advice = "give all agents the same iqn_authority in /etc/rampool/agent.yaml";
+        return Err(invalid(said).advising(advice).into());
+    }
+    if target.lun != LUN {
+        return Err(
+            invalid(format!("{}: unit {} instead of {LUN}", export.donor, target.lun)).into()
+        );
+    }
+    let address: IpAddr = target
+        .address
+        .parse()
+        .map_err(|_| invalid(format!("{}: {:?} is no address", export.donor, target.address)))?;
+    let port = u16::try_from(target.port)
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| invalid(format!("{}: {} is no port", export.donor, target.port)))?;
+    let chap = target
+        .chap
+        .as_ref()
+        .filter(|chap| is_plain(chap))
+        .ok_or_else(|| invalid(format!("{}: no CHAP secrets, or odd ones", export.donor)))?;
+    Ok(Record { iqn: &target.iqn, address, port, portal_group: target.portal_group, chap })
+}
+
+/// Nothing that could end a record's line or begin another.
+fn is_plain(chap: &rampool_proto::v1::ChapSecrets) -> bool {
+    let plain = |text: &String| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        (1..=255).contains(&text.len()) && text.bytes().all(good)
+    };
+    [&chap.user, &chap.password, &chap.mutual_user, &chap.mutual_password].into_iter().all(plain)
+}
+
+fn refuse_other_initiator(wanted: &Wanted, sessions: &[Session]) -> Outcome<()> {
+    match sessions.iter().find(|session| session.initiator != wanted.initiator) {
+        None => Ok(()),
+        Some(other) => {
+            let said = format!("{} is logged in to as {}", other.target, other.initiator);
+            Err(failure(FailureKind::Conflict, said).advising("detach this pool first").into())
+        }
+    }
+}
+
+/// Every export has a session that is up; `said` is what iscsiadm told meanwhile.
+fn verify(node: &Node, wanted: &Wanted, said: &str) -> Outcome<()> {
+    let sessions = sessions::of(node, &wanted.assembly);
+    let refusals = login::refusals(said);
+    let mut failed = Vec::new();
+    for export in &wanted.exports {
+        let Some(target) = &export.target else { continue };
+        let why = match sessions.iter().find(|session| session.target == target.iqn) {
+            Some(session) if session.is_up() => continue,
+            Some(session) => format!("its session is {}", session.state),
+            None => refusals.get(&target.iqn).cloned().unwrap_or_else(|| "no session".to_owned()),
+        };
+        failed.push((export.donor.as_str(), why));
+    }
+    let Some((donor, why)) = failed.first() else { return Ok(()) };
+    let listed: Vec<_> = failed.iter().map(|(donor, why)| format!("{donor}: {why}")).collect();
+    let unexplained = refusals.is_empty() && !said.trim().is_empty();
+    let words = if unexplained { format!(" ({})", said.trim()) } else { String::new() };
+    let step = format!("log in to {donor}'s export");
+    Err(Failure::new(FailureKind::Failed, step)
+        .by(node.programs.iscsiadm.path()?.display().to_string())
+        .saying(format!("{}{words}", listed.join("; ")))
+        .advising(login::advice(why, donor))
+        .into())
+}
+
+/// Makes every host look for its unit, side by side.
+fn scan(node: &Node, sessions: &[Session]) -> Outcome<Change> {
+    let missing: Vec<_> =
+        sessions.iter().filter(|session| session.disk(&node.roots).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(Change::Already);
+    }
+    std::thread::scope(|scope| {
+        let scans: Vec<_> = missing
+            .iter()
+            .filter_map(|session| session.scan_file(&node.roots))
+            .map(|file| scope.spawn(move || configfs::write(&file, &format!("0 0 {LUN}"))))
+            .collect();
+        scans.into_iter().try_for_each(|scan| {
+            scan.join().unwrap_or_else(|_| Err(failure(FailureKind::Failed, "panicked").into()))
+        })
+    })?;
+    Ok(Change::Made)
+}
+
+fn find_disks(node: &Node, wanted: &Wanted, sessions: &[Session]) -> Outcome<Vec<Disk>> {
+    let patience = Instant::now() + GRACE;
+    let mut disks = Vec::with_capacity(wanted.exports.len());
+    for export in &wanted.exports {
+        let mut disk = disk_of(node, export, sessions);
+        while disk.is_none() && Instant::now() < patience {
+            std::thread::sleep(GLANCE);
+            disk = disk_of(node, export, sessions);
+        }
+        let disk = check_disk(export, disk).during("look for the disks")?;
+        disks::tune(&node.roots, &disk);
+        disks.push(Disk {
+            donor: export.donor.clone(),
+            device: disk.device(&node.roots).display().to_string(),
+            bytes: disk.bytes,
+            serial: disk.serial,
+        });
+    }
+    Ok(disks)
+}
+
+fn disk_of(node: &Node, export: &Export, sessions: &[Session]) -> Option<OurDisk> {
+    match &export.target {
+        Some(target) => {
+            let session = sessions.iter().find(|session| session.target == target.iqn)?;
+            session.disk(&node.roots)
+        }
+        None => disks::by_serial(&node.roots, &export.serial),
+    }
+}
+
+fn check_disk(export: &Export, disk: Option<OurDisk>) -> Outcome<OurDisk> {
+    let donor = &export.donor;
+    let said = match disk {
+        None => format!("{donor}: the session is up, and shows no disk of ours"),
+        Some(disk) if disk.serial != export.serial => {
+            format!("{donor}: {} has the serial {}, not {}", disk.name, disk.serial, export.serial)
+        }
+        Some(disk) if disk.bytes != export.bytes => {
+            format!("{donor}: {} has {} bytes, not {}", disk.name, disk.bytes, export.bytes)
+        }
+        Some(disk) => return Ok(disk),
+    };
+    Err(failure(FailureKind::Failed, said).into())
+}
+
+/// Logs out of everything of `assembly` and removes its records. A silent donor is no reason
+/// to fail; a disk in use is.
+pub fn detach(node: &Node, assembly: &Assembly) -> Outcome<Change> {
+    let open = sessions::of(node, assembly);
+    for disk in open.iter().filter_map(|session| session.disk(&node.roots)) {
+        disks::refuse_in_use(&node.roots, &disk)?;
+    }
+    if open.is_empty() && !records::any(node, assembly) {
+        return Ok(Change::Already);
+    }
+    if !open.is_empty() {
+        login::require_iscsid(node)?;
+        logout(node, assembly)?;
+    }
+    records::remove(node, assembly).during("remove open-iscsi's records")?;
+    Ok(Change::Made)
+}
+
+/// By records first, all side by side; then, one by one, what has none.
+fn logout(node: &Node, assembly: &Assembly) -> Outcome<()> {
+    let mut said = String::new();
+    if records::list(node).iter().any(|(of, _)| of == assembly) {
+        said = login::logout(node, assembly)?.said();
+    }
+    for session in sessions::of(node, assembly) {
+        said = login::logout_session(node, &session)?.said();
+    }
+    let patience = Instant::now() + GRACE;
+    loop {
+        let Some(left) = sessions::of(node, assembly).into_iter().next() else { return Ok(()) };
+        if Instant::now() > patience {
+            return Err(Failure::new(FailureKind::Failed, "log out of the exports")
+                .by(node.programs.iscsiadm.path()?.display().to_string())
+                .saying(format!("{said}; the session with {} stays", left.target))
+                .advising("repeat it; `iscsiadm -m session -P 3` shows what holds the session")
+                .into());
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Sessions and node records of every pool.
+#[must_use]
+pub fn list(node: &Node) -> Vec<Holding> {
+    let sessions = sessions::list(node).into_iter().map(|session| Holding {
+        pool: Some(PoolId::from(&session.assembly)),
+        kind: HoldingKind::Session.into(),
+        name: session.target,
+        bytes: 0,
+        detail: session.state,
+    });
+    let records = records::list(node).into_iter().map(|(assembly, path)| Holding {
+        pool: Some(PoolId::from(&assembly)),
+        kind: HoldingKind::NodeRecord.into(),
+        name: path.display().to_string(),
+        ..Holding::default()
+    });
+    sessions.chain(records).collect()
+}

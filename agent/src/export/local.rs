@@ -1,0 +1,86 @@
+//! The head's own piece: LIO's tcm_loop offers it to this node as a local SCSI disk, so that it
+//! never travels through a session of the node with itself.
+//!
+//! tcm_loop takes any iSCSI name for a target: ours carries pool and generation as elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::FailureKind;
+
+use super::{LUN, target};
+use crate::attach::disks;
+use crate::configfs;
+use crate::modules;
+use crate::names;
+use crate::node::Node;
+use crate::outcome::{Change, Outcome, failure};
+
+const PORTAL_GROUP: &str = "tpgt_1";
+const LINK: &str = "ramdisk";
+
+pub(super) fn list(node: &Node) -> Vec<(Assembly, String)> {
+    target::named_as_ours(node, &node.roots.loopbacks())
+}
+
+fn of(node: &Node, assembly: &Assembly) -> Vec<PathBuf> {
+    let ours = list(node).into_iter().filter(|(of, _)| of == assembly);
+    ours.map(|(_, iqn)| node.roots.loopbacks().join(iqn)).collect()
+}
+
+/// Offers `object` to this node. The link is the last step: with it the disk appears.
+pub(super) fn make(node: &Node, assembly: &Assembly, object: &Path) -> Outcome<Change> {
+    modules::ensure(node, &["tcm_loop", "sd_mod"])?;
+    let iqn = names::target(&node.config.authority, assembly, &node.config.node);
+    let group = node.roots.loopbacks().join(&iqn).join(PORTAL_GROUP);
+    configfs::make(&node.roots.loopbacks())?;
+    configfs::make(&node.roots.loopbacks().join(&iqn))?;
+    configfs::make(&group)?;
+    // Reading it is refused while there is none.
+    let nexus = group.join("nexus");
+    if configfs::read(&nexus).is_ok_and(|name| name.is_empty()) || configfs::read(&nexus).is_err() {
+        configfs::write(&nexus, &format!("{iqn}.nexus"))?;
+    }
+    let unit = group.join("lun").join(format!("lun_{LUN}"));
+    configfs::make(&unit)?;
+    configfs::link(object, &unit.join(LINK))
+}
+
+pub(super) fn refuse_other_way(node: &Node, assembly: &Assembly) -> Outcome<()> {
+    match of(node, assembly).first() {
+        None => Ok(()),
+        Some(target) => Err(failure(FailureKind::Conflict, "is offered to this node itself")
+            .by(target.display().to_string())
+            .advising("destroy this export first")
+            .into()),
+    }
+}
+
+/// The kernel would let the disk go under an array that uses it.
+pub(super) fn refuse_in_use(node: &Node, assembly: &Assembly) -> Outcome<()> {
+    for (of, iqn) in list(node) {
+        let Some((_, donor)) = names::parse_target(&node.config.authority, &iqn) else { continue };
+        if of == *assembly
+            && let Some(disk) = disks::by_serial(&node.roots, &names::serial(assembly, donor))
+        {
+            disks::refuse_in_use(&node.roots, &disk)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn remove(node: &Node, assembly: &Assembly) -> Outcome<Change> {
+    let targets = of(node, assembly);
+    for target in &targets {
+        let group = target.join(PORTAL_GROUP);
+        if group.exists() {
+            target::remove_units(&group.join("lun"))?;
+            if configfs::read(&group.join("nexus")).is_ok_and(|name| !name.is_empty()) {
+                configfs::write(&group.join("nexus"), "NULL")?;
+            }
+            configfs::remove(&group)?;
+        }
+        configfs::remove(target)?;
+    }
+    Ok(if targets.is_empty() { Change::Already } else { Change::Made })
+}

@@ -1,0 +1,35 @@
+//! Whether this node may be a pool's head: asked before anything is made anywhere.
+
+use std::path::PathBuf;
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{FilesystemKind, VolumeLayout};
+
+use crate::abilities;
+use crate::mount;
+use crate::node::Node;
+use crate::outcome::Outcome;
+
+/// What the head will be asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// For which assembly.
+    pub assembly: Assembly,
+    /// How disks are made one.
+    pub layout: VolumeLayout,
+    /// What is made on them.
+    pub filesystem: FilesystemKind,
+    /// Where it is mounted; empty for the usual place.
+    pub point: PathBuf,
+}
+
+/// Refuses with the first thing that is missing or in the way. Changes nothing.
+pub fn check(node: &Node, wanted: &Wanted) -> Outcome<()> {
+    abilities::require_head(node, wanted.layout, wanted.filesystem)?;
+    if wanted.filesystem == FilesystemKind::None {
+        return Ok(());
+    }
+    let usual = mount::usual_place(node, &wanted.assembly);
+    let point = if wanted.point.as_os_str().is_empty() { &usual } else { &wanted.point };
+    mount::check_place(node, point, *point == usual)
+}

@@ -1,0 +1,51 @@
+//! What a node is, has, can and holds, in one message.
+
+use std::fs;
+
+use procfs::FromRead;
+use rampool_proto::v1::Inventory;
+
+use crate::abilities;
+use crate::config;
+use crate::holdings;
+use crate::node::Node;
+use crate::outcome::{Outcome, refused};
+use crate::ramdisk;
+
+/// Reads it all, now.
+pub fn take(node: &Node) -> Outcome<Inventory> {
+    let holdings = holdings::list(node)?;
+    let memory = ramdisk::memory(node, holdings::lent(&holdings))?;
+    let proc = &node.roots.proc;
+    let meminfo = proc.join("meminfo");
+    let swap = procfs::Meminfo::from_file(&meminfo)
+        .map_err(|error| refused(&meminfo, "read it", error))?
+        .swap_total;
+    let boot_id = proc.join("sys/kernel/random/boot_id");
+    let boot_id =
+        fs::read_to_string(&boot_id).map_err(|error| refused(&boot_id, "read it", error))?;
+    let addresses = config::global_addresses().unwrap_or_default();
+    Ok(Inventory {
+        node: node.config.node.clone(),
+        boot_id: boot_id.trim().to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel_release: abilities::release(&node.roots),
+        memory: Some(memory),
+        data_address: node.config.data.ip().to_string(),
+        data_port: node.config.data.port().into(),
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        programs: node.programs.report(),
+        abilities: abilities::list(node),
+        holdings,
+        load: load(node),
+        swap_total_bytes: swap,
+    })
+}
+
+/// Load averages over 1, 5 and 15 minutes; none where the kernel does not say.
+fn load(node: &Node) -> Vec<f64> {
+    match procfs::LoadAverage::from_file(node.roots.proc.join("loadavg")) {
+        Ok(load) => vec![load.one.into(), load.five.into(), load.fifteen.into()],
+        Err(_) => Vec::new(),
+    }
+}

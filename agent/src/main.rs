@@ -1,0 +1,128 @@
+//! `rampool-agent`: reads its configuration, makes the kernel ready, and serves until it is told
+//! to stop. What it made in the kernel stays.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use rampool_agent::config::Config;
+use rampool_agent::node::Node;
+use rampool_agent::service::AgentService;
+use rampool_agent::{holdings, start};
+use rampool_proto::v1::agent_server::AgentServer;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::wrappers::TcpListenerStream;
+use tracing_subscriber::EnvFilter;
+
+/// How long calls may go on when the agent is told to stop: less than systemd waits (90 s).
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// Lends this node's memory to rampool's pools, and heads them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where the configuration is.
+    #[arg(long, default_value = "/etc/rampool/agent.yaml")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.config)?;
+    let credentials = config.tls.load()?;
+    let _alone = start::alone(&config.run_folder)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let node = Arc::new(Node::new(config));
+        let prepared = Arc::clone(&node);
+        tokio::task::spawn_blocking(move || {
+            start::prepare(&prepared);
+            report(&prepared);
+        })
+        .await
+        .context("prepare the node")?;
+        let listen = node.config.listen;
+        let listener =
+            TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        tracing::info!(node = node.config.node, %listen, data = %node.config.data, "ready");
+        let stopping = Arc::clone(&node);
+        let serving = credentials
+            .server()?
+            .add_service(AgentServer::new(AgentService::new(Arc::clone(&node))))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+                told_to_stop().await;
+                stopping.stop();
+            });
+        tokio::select! {
+            served = serving => served.context("serve"),
+            () = overdue(&node) => {
+                tracing::warn!("calls still run; they are left to end");
+                Ok(())
+            }
+        }
+    })?;
+    // Calls that still run end in the kernel, with or without us: the next agent finds what
+    // they made.
+    runtime.shutdown_background();
+    tracing::info!("stopped; what the kernel holds for pools stays");
+    Ok(())
+}
+
+/// Says what an agent before this one left in the kernel.
+fn report(node: &Node) {
+    match holdings::list(node) {
+        Ok(holdings) if holdings.is_empty() => tracing::info!("the kernel holds nothing for pools"),
+        Ok(holdings) => {
+            for holding in holdings {
+                let pool = holding.pool.clone().unwrap_or_default();
+                let (kind, name) = (holding.kind().as_str_name(), &holding.name);
+                let assembly = format!("{}.{}", pool.name, pool.generation);
+                tracing::info!(assembly, kind, name, detail = holding.detail, "held");
+            }
+        }
+        Err(failure) => tracing::warn!(%failure, "cannot tell what the kernel holds"),
+    }
+}
+
+/// Returns when calls have had their time to end after the agent was told to.
+async fn overdue(node: &Node) {
+    node.stopped().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}
+
+async fn told_to_stop() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        tracing::error!("cannot listen for signals");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

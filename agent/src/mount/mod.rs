@@ -1,0 +1,203 @@
+//! A pool's place in the file tree.
+
+mod holders;
+mod place;
+mod release;
+pub mod table;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::mount::MsFlags;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{FailureKind, FilesystemKind, Holding, HoldingKind, PoolId, Usage};
+
+use crate::configfs;
+use crate::filesystem;
+use crate::node::Node;
+use crate::outcome::{Change, During, Outcome, failure, refused};
+use crate::usage;
+use crate::volume::{self, Volume};
+pub(crate) use place::check as check_place;
+pub use release::unmount;
+use table::Mount;
+
+/// What says at the mount's root what it is.
+const README: &str = "README";
+
+/// What a head is asked to mount.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Whose volume.
+    pub assembly: Assembly,
+    /// What is on it.
+    pub kind: FilesystemKind,
+    /// Where; empty for the usual place.
+    pub point: PathBuf,
+    /// The text of the README at its root.
+    pub readme: String,
+    /// Who owns its root.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+}
+
+/// Where pools are mounted that name no place.
+#[must_use]
+pub(crate) fn usual_place(node: &Node, assembly: &Assembly) -> PathBuf {
+    node.config.mount_root.join(assembly.name.as_str())
+}
+
+/// Where a volume is mounted: the mount of its whole file system that was made first.
+pub fn of_volume(node: &Node, volume: &Volume) -> Outcome<Option<Mount>> {
+    let mounts = table::read(&node.roots.proc)?;
+    Ok(mounts.into_iter().find(|m| m.device == volume.number && m.root == Path::new("/")))
+}
+
+/// Mounts the pool's file system, says at its root what it is, and gives it to its owner. A
+/// bare block device is given to its owner as it is.
+pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
+    let volume = volume::require(node, &wanted.assembly)?;
+    if wanted.kind == FilesystemKind::None {
+        let change = own(&volume.device, wanted, 0o600).during("give the device to its owner")?;
+        return Ok((change, usage::bare(&volume)));
+    }
+    let usual = usual_place(node, &wanted.assembly);
+    let point = if wanted.point.as_os_str().is_empty() { &usual } else { &wanted.point };
+    let change = match of_volume(node, &volume)? {
+        Some(there) if there.point == *point => Change::Already,
+        Some(other) => {
+            let said = format!("is mounted on {} already", other.point.display());
+            return Err(failure(FailureKind::Conflict, said)
+                .by(volume.device.display().to_string())
+                .advising("unmount it first")
+                .into());
+        }
+        None => {
+            mount_at(node, &volume, wanted.kind, point, *point == usual)?;
+            Change::Made
+        }
+    };
+    introduce(point, wanted).during("say at the mount's root what it is")?;
+    Ok((change, usage::require_mounted(node, &volume)?))
+}
+
+/// Nothing that could do harm to the node, and no write for a read.
+const FLAGS: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOATIME);
+
+fn mount_at(
+    node: &Node,
+    volume: &Volume,
+    kind: FilesystemKind,
+    point: &Path,
+    usual: bool,
+) -> Outcome<()> {
+    let options = match kind {
+        // Eight log buffers of the greatest size: metadata waits less for the log.
+        FilesystemKind::Xfs => "logbufs=8,logbsize=256k",
+        // The inode tables lie on memory that is zero already.
+        FilesystemKind::Ext4 => "noinit_itable",
+        FilesystemKind::None | FilesystemKind::Unspecified => {
+            return Err(failure(FailureKind::Invalid, "no file system is named").into());
+        }
+    };
+    if usual {
+        place::make_usual(point)?;
+    }
+    let folder = place::open(node, point)?;
+    // By the open folder, so that what was checked is what is mounted on.
+    let done = nix::mount::mount(
+        Some(&volume.device),
+        &place::by_descriptor(&folder),
+        Some(filesystem::label(kind)),
+        FLAGS,
+        Some(options),
+    );
+    drop(folder);
+    if let Err(errno) = done {
+        if usual {
+            let _ = fs::remove_dir(point);
+        }
+        let said = format!("mount {} on it", volume.device.display());
+        return Err(refused(point, &said, errno));
+    }
+    if kind == FilesystemKind::Xfs {
+        fail_soon(node, volume);
+    }
+    Ok(())
+}
+
+/// A stripe that lost a disk never gets it back: XFS shuts down at the first metadata write
+/// that fails, instead of trying again for ever while files seem well.
+fn fail_soon(node: &Node, volume: &Volume) {
+    let errors = node.roots.sys.join("fs/xfs").join(&volume.name).join("error/metadata");
+    for kind in ["EIO", "ENODEV", "default"] {
+        if let Err(failure) = configfs::write(&errors.join(kind).join("max_retries"), "0") {
+            tracing::warn!(%failure, "XFS will retry failed metadata writes for ever");
+        }
+    }
+}
+
+/// The README, and the owner of the root. Both are made while the root is still root's own, or
+/// without following what its owner may have put there since.
+fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
+    let readme = point.join(README);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&readme);
+    match made {
+        Ok(mut file) => {
+            let mode = fs::Permissions::from_mode(0o444);
+            file.write_all(wanted.readme.as_bytes())
+                .and_then(|()| file.set_permissions(mode))
+                .map_err(|error| refused(&readme, "write it", error))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(refused(&readme, "make it", error)),
+    }
+    let mode = if wanted.uid == 0 { 0o755 } else { 0o700 };
+    own(point, wanted, mode).map(drop)
+}
+
+/// Gives `path` to the pool's owner, once: modes that the owner changed since are kept.
+fn own(path: &Path, wanted: &Wanted, mode: u32) -> Outcome<Change> {
+    let said = |error| refused(path, "give it to its owner", error);
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(said)?;
+    let now = file.metadata().map_err(said)?;
+    if (now.uid(), now.gid()) == (wanted.uid, wanted.gid) && (wanted.uid != 0 || bits(&now) == mode)
+    {
+        return Ok(Change::Already);
+    }
+    change_owner(&file, wanted, mode).map_err(said)?;
+    Ok(Change::Made)
+}
+
+/// The mode first: once it is the owner's, it is the owner's to change.
+fn change_owner(file: &File, wanted: &Wanted, mode: u32) -> std::io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    std::os::unix::fs::fchown(file, Some(wanted.uid), Some(wanted.gid))
+}
+
+fn bits(metadata: &fs::Metadata) -> u32 {
+    metadata.mode() & 0o7777
+}
+
+/// The mounts of every pool's volume.
+pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
+    let mounts = table::read(&node.roots.proc)?;
+    let of = |mount: Mount| {
+        let volume = volumes.iter().find(|volume| volume.number == mount.device)?;
+        Some(Holding {
+            pool: Some(PoolId::from(&volume.assembly)),
+            kind: HoldingKind::Mount.into(),
+            name: volume.device.display().to_string(),
+            bytes: volume.bytes,
+            detail: mount.point.display().to_string(),
+        })
+    };
+    Ok(mounts.into_iter().filter_map(of).collect())
+}

@@ -1,0 +1,165 @@
+//! What every piece of work on this node needs: its configuration, its folders and programs,
+//! and the order in which work is done.
+//!
+//! Everything below the gRPC face is plain blocking code. It runs on the runtime's blocking
+//! threads, detached from the call that asked for it: a caller who leaves stops nothing halfway.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{Failure, FailureKind};
+use tokio::sync::watch;
+
+use crate::abilities::Modules;
+use crate::config::Config;
+use crate::outcome::{During, Outcome};
+use crate::programs::Programs;
+use crate::roots::Roots;
+
+/// How long a call waits for another one on the same pool.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One node.
+pub struct Node {
+    /// Its configuration.
+    pub config: Config,
+    /// Where the kernel shows itself.
+    pub roots: Roots,
+    /// The programs found at start.
+    pub programs: Programs,
+    /// The kernel's modules, as they were at start.
+    pub(crate) modules: Modules,
+    /// LIO's tree has one writer: its own tools are known to race.
+    lio: Mutex<()>,
+    /// Held from admission to full reservation, so that memory is never promised twice.
+    memory: Mutex<()>,
+    turns: Turns,
+    changed: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+/// Whose turn it is on each assembly. An entry lives as long as somebody holds or awaits it.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<Assembly, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Node {
+    /// A node by its configuration; looks for programs.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let roots = Roots::real(&config.run_folder, &config.iscsi_database);
+        Self {
+            modules: Modules::read(&roots),
+            roots,
+            programs: Programs::find(),
+            lio: Mutex::default(),
+            memory: Mutex::default(),
+            turns: Turns::default(),
+            changed: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+            config,
+        }
+    }
+
+    /// Lets watchers go: the agent is about to end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns when the agent is about to end.
+    pub async fn stopped(&self) {
+        // The sender is ours: it cannot have gone before.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// The right to change LIO's tree. Taken after [`memory_turn`](Self::memory_turn), if both.
+    pub(crate) fn lio_turn(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no data of ours: a panic under it leaves nothing half-written here.
+        self.lio.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to admit and reserve memory.
+    pub(crate) fn memory_turn(&self) -> MutexGuard<'_, ()> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where tmpfs ramdisks are mounted and brd's owner is noted.
+    pub(crate) fn ramdisk_folder(&self) -> PathBuf {
+        self.roots.run.join("ramdisk")
+    }
+
+    /// Tells when the kernel's objects changed by our hand.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Does `work` on `assembly` when it is its turn. The work goes on to its end if the caller
+    /// leaves; watchers are told when it has ended.
+    pub async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        assembly: &Assembly,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let turn = self.turns.of(assembly);
+        let Ok(turn) = tokio::time::timeout(PATIENCE, turn.lock_owned()).await else {
+            let said = format!("another call on {assembly} has not ended for {PATIENCE:?}");
+            let failure = Failure::new(FailureKind::TimedOut, step).saying(said);
+            return Err(failure.on(&self.config.node).into());
+        };
+        let (node, of) = (Arc::clone(self), assembly.clone());
+        let task = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let outcome = work(&node);
+            let (took, well) = (started.elapsed(), outcome.is_ok());
+            tracing::info!(assembly = %of, step, well, took_ms = took.as_millis(), "ended");
+            drop(turn);
+            node.turns.forget_idle();
+            node.changed.send_modify(|count| *count += 1);
+            outcome
+        });
+        self.settle(task, step).await
+    }
+
+    /// Reads something, in nobody's way.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let node = Arc::clone(self);
+        self.settle(tokio::task::spawn_blocking(move || work(&node)), step).await
+    }
+
+    async fn settle<T>(
+        &self,
+        task: tokio::task::JoinHandle<Outcome<T>>,
+        step: &'static str,
+    ) -> Outcome<T> {
+        let outcome = task.await.unwrap_or_else(|error| {
+            let failure = Failure::new(FailureKind::Failed, "").by("rampool-agent");
+            Err(failure.saying(error).advising("this is a bug: please report it").into())
+        });
+        outcome.during(step).map_err(|failure| {
+            let failure =
+                if failure.node.is_empty() { failure.on(&self.config.node) } else { *failure };
+            tracing::warn!(%failure, "refused or failed");
+            Box::new(failure)
+        })
+    }
+}
+
+impl Turns {
+    fn of(&self, assembly: &Assembly) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(assembly.clone()).or_default())
+    }
+
+    fn forget_idle(&self) {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+    }
+}

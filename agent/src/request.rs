@@ -1,0 +1,220 @@
+//! Requests, checked: what comes off the wire becomes what the rooms inside work with.
+
+use std::path::PathBuf;
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::create_export_request::Way as WireWay;
+use rampool_proto::v1::{self, Export, FailureKind, PoolId};
+
+use crate::export::Way;
+use crate::head;
+use crate::names;
+use crate::outcome::{During, Outcome, failure};
+use crate::{attach, filesystem, mount, ramdisk, volume};
+
+/// More disks than any layout stripes over.
+const MOST_DISKS: usize = 4096;
+
+/// A README longer than this is no note to a reader.
+const LONGEST_README: usize = 64 * 1024;
+
+/// From a page to LVM's smallest extent.
+const CHUNKS_KIB: std::ops::RangeInclusive<u32> = 4..=1024;
+
+fn invalid<T>(said: impl std::fmt::Display) -> Outcome<T> {
+    Err(failure(FailureKind::Invalid, said).during("check the request").into())
+}
+
+/// The assembly that a request names.
+pub fn assembly(pool: Option<&PoolId>) -> Outcome<Assembly> {
+    match pool.map(Assembly::try_from) {
+        Some(Ok(assembly)) => Ok(assembly),
+        Some(Err(error)) => invalid(error),
+        None => invalid("it names no pool"),
+    }
+}
+
+/// Of `CreateExport`.
+pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<(ramdisk::Wanted, Way)> {
+    let way = match &request.way {
+        Some(WireWay::HeadInitiator(initiator)) if names::is_iqn(initiator) => {
+            Way::Initiator(initiator.clone())
+        }
+        Some(WireWay::HeadInitiator(odd)) => {
+            return invalid(format!("{odd:?} is no iSCSI initiator name"));
+        }
+        Some(WireWay::Local(_)) => Way::Local,
+        None => return invalid("it does not say to whom to export"),
+    };
+    let wanted = ramdisk::Wanted {
+        assembly: assembly(request.pool.as_ref())?,
+        backend: request.backend(),
+        bytes: request.bytes,
+        allow_swap: request.allow_swap,
+    };
+    Ok((wanted, way))
+}
+
+/// Of `CheckHead`.
+pub fn check_head(request: v1::CheckHeadRequest) -> Outcome<head::Wanted> {
+    Ok(head::Wanted {
+        assembly: assembly(request.pool.as_ref())?,
+        layout: request.layout(),
+        filesystem: request.filesystem(),
+        point: PathBuf::from(request.mount_point),
+    })
+}
+
+/// Of `Attach`.
+pub fn attach(request: v1::AttachRequest) -> Outcome<attach::Wanted> {
+    let assembly = assembly(request.pool.as_ref())?;
+    if !names::is_iqn(&request.initiator) {
+        return invalid(format!("{:?} is no iSCSI initiator name", request.initiator));
+    }
+    if !(1..=MOST_DISKS).contains(&request.exports.len()) {
+        return invalid(format!("{} exports", request.exports.len()));
+    }
+    for export in &request.exports {
+        check_export(&assembly, export)?;
+    }
+    refuse_twice(request.exports.iter().map(|export| export.donor.as_str()))?;
+    Ok(attach::Wanted {
+        assembly,
+        initiator: request.initiator,
+        exports: request.exports,
+        patience_seconds: request.patience_seconds,
+    })
+}
+
+fn check_export(assembly: &Assembly, export: &Export) -> Outcome<()> {
+    if !names::is_node(&export.donor) {
+        return invalid(format!("{:?} is no node's name", export.donor));
+    }
+    let serial = names::serial(assembly, &export.donor);
+    if export.serial != serial {
+        return invalid(format!("{}: serial {:?} is not {serial}", export.donor, export.serial));
+    }
+    Ok(())
+}
+
+/// Of `AssembleVolume`.
+pub fn assemble(request: v1::AssembleVolumeRequest) -> Outcome<volume::Wanted> {
+    let wanted = volume::Wanted {
+        assembly: assembly(request.pool.as_ref())?,
+        layout: request.layout(),
+        chunk_kib: chunk(request.chunk_kib)?,
+        serials: request.serials,
+    };
+    refuse_twice(wanted.serials.iter().map(String::as_str))?;
+    Ok(wanted)
+}
+
+/// Of `MakeFilesystem`.
+pub fn make_filesystem(request: &v1::MakeFilesystemRequest) -> Outcome<filesystem::Wanted> {
+    let most = u32::try_from(MOST_DISKS).expect("a few thousand fit in 32 bits");
+    if !(1..=most).contains(&request.width) {
+        return invalid(format!("a stripe over {} disks", request.width));
+    }
+    Ok(filesystem::Wanted {
+        assembly: assembly(request.pool.as_ref())?,
+        kind: request.filesystem(),
+        chunk_kib: chunk(request.chunk_kib)?,
+        width: request.width,
+    })
+}
+
+/// Of `Mount`.
+pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
+    if request.readme.len() > LONGEST_README {
+        return invalid(format!("a README of {} bytes", request.readme.len()));
+    }
+    Ok(mount::Wanted {
+        assembly: assembly(request.pool.as_ref())?,
+        kind: request.filesystem(),
+        point: PathBuf::from(request.mount_point),
+        readme: request.readme,
+        uid: request.uid,
+        gid: request.gid,
+    })
+}
+
+fn chunk(kib: u32) -> Outcome<u32> {
+    if CHUNKS_KIB.contains(&kib) && kib.is_power_of_two() {
+        return Ok(kib);
+    }
+    let (least, most) = (CHUNKS_KIB.start(), CHUNKS_KIB.end());
+    invalid(format!("a chunk of {kib} KiB: a power of two from {least} to {most} is possible"))
+}
+
+fn refuse_twice<'a>(names: impl Iterator<Item = &'a str>) -> Outcome<()> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return invalid(format!("{name} is named twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> Option<PoolId> {
+        Some(PoolId { name: "demo".into(), generation: 3 })
+    }
+
+    #[test]
+    fn odd_initiators_never_become_paths() {
+        let request = |initiator: &str| v1::CreateExportRequest {
+            pool: pool(),
+            way: Some(WireWay::HeadInitiator(initiator.into())),
+            ..Default::default()
+        };
+        assert!(create_export(&request("iqn.2026-11.org.rampool:demo.3.head")).is_ok());
+        for odd in ["", "iqn.2026-11.org.rampool:../../x", "iqn.2026-11.org.rampool", "a\nb"] {
+            let told = create_export(&request(odd)).unwrap_err();
+            assert_eq!(told.kind(), FailureKind::Invalid, "{odd}");
+        }
+    }
+
+    #[test]
+    fn requests_without_a_pool_or_a_way_are_refused() {
+        assert!(assembly(None).is_err());
+        assert!(assembly(Some(&PoolId { name: "demo".into(), generation: 0 })).is_err());
+        let told = create_export(&v1::CreateExportRequest { pool: pool(), ..Default::default() });
+        assert!(told.unwrap_err().said.contains("to whom"));
+    }
+
+    #[test]
+    fn exports_of_another_assembly_are_refused() {
+        let ours: Assembly = "demo.3".parse().unwrap();
+        let export = |donor: &str, serial: String| Export {
+            donor: donor.into(),
+            serial,
+            ..Export::default()
+        };
+        let request = |exports| v1::AttachRequest {
+            pool: pool(),
+            initiator: "iqn.2026-11.org.rampool:demo.3.head".into(),
+            exports,
+            patience_seconds: 20,
+        };
+        let good = export("n1", names::serial(&ours, "n1"));
+        assert!(attach(request(vec![good.clone()])).is_ok());
+        assert!(attach(request(vec![])).is_err());
+        assert!(attach(request(vec![good.clone(), good])).is_err());
+        let other = names::serial(&"demo.4".parse().unwrap(), "n1");
+        assert!(attach(request(vec![export("n1", other)])).is_err());
+    }
+
+    #[test]
+    fn chunks_are_powers_of_two_that_both_layouts_take() {
+        for good in [4, 64, 1024] {
+            assert!(chunk(good).is_ok());
+        }
+        for bad in [0, 2, 65, 2048, u32::MAX] {
+            assert!(chunk(bad).is_err());
+        }
+    }
+}

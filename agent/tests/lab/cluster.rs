@@ -1,0 +1,351 @@
+//! Nodes of the lab with agents on them, and a client for each.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use rampool_lab::{Init, Lab, Node};
+use rampool_proto::v1::agent_client::AgentClient;
+use rampool_proto::v1::create_export_request::Way;
+use rampool_proto::v1::{self, Backend, Export, Failure, FilesystemKind, PoolId, VolumeLayout};
+use tokio::runtime::Runtime;
+use tonic::transport::Channel;
+
+use crate::pki::{self, Pki};
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// The initiator name of every head in these tests.
+pub(crate) const HEAD: &str = "iqn.2026-11.org.rampool:demo.1.head";
+
+pub(crate) type Answer<T> = Result<T, Box<Failure>>;
+
+/// What packaging installs where systemd is the init.
+const UNIT: &str = include_str!("../../systemd/rampool-agent.service");
+const MULTIPATH: &str = include_str!("../../multipath/rampool.conf");
+
+/// The log goes where the lab's dump looks for it.
+const LOG: &str = "[Service]\nEnvironment=RUST_LOG=debug,h2=info,hyper=info,rustls=info\n\
+    StandardError=append:/var/log/rampool/agent.log\n";
+
+/// A lab with an agent on each node.
+pub(crate) struct Cluster {
+    // Dropped before the lab: connections end first.
+    runtime: Arc<Runtime>,
+    pki: Pki,
+    init: Init,
+    pub(crate) lab: Arc<Lab>,
+}
+
+/// A client of one node's agent.
+pub(crate) struct Agent {
+    runtime: Arc<Runtime>,
+    client: AgentClient<Channel>,
+    name: String,
+    pub(crate) node: Node,
+}
+
+/// `demo` in its first generation.
+pub(crate) fn demo() -> Option<PoolId> {
+    pool("demo", 1)
+}
+
+pub(crate) fn pool(name: &str, generation: u32) -> Option<PoolId> {
+    Some(PoolId { name: name.to_owned(), generation })
+}
+
+impl Cluster {
+    /// Boots `nodes` nodes with a plain init, and starts agents and iscsid on all of them.
+    pub(crate) fn boot(name: &str, nodes: u8, mib: u64) -> Self {
+        Self::boot_with(name, nodes, mib, Init::Plain)
+    }
+
+    pub(crate) fn boot_with(name: &str, nodes: u8, mib: u64, init: Init) -> Self {
+        let pki = Pki::make();
+        let agent = env!("CARGO_BIN_EXE_rampool-agent");
+        let mut builder = Lab::builder(name)
+            .nodes(nodes)
+            .memory_mib(mib)
+            .init(init)
+            .binaries([agent])
+            .persist_file("/etc/rampool/pki/ca.pem", 0o644, pki.ca.as_bytes())
+            .persist_file("/etc/rampool/pki/agent.pem", 0o644, pki.cert.as_bytes())
+            .persist_file("/etc/rampool/pki/agent.key", 0o600, pki.key.as_bytes())
+            .on_boot("modprobe -a sd_mod iscsi_tcp; mkdir -p /run/lock/iscsi");
+        if init == Init::Systemd {
+            builder = builder
+                .persist_file("/etc/systemd/system/rampool-agent.service", 0o644, UNIT)
+                .persist_file("/etc/systemd/system/rampool-agent.service.d/log.conf", 0o644, LOG)
+                .persist_file("/etc/multipath/conf.d/rampool.conf", 0o644, MULTIPATH)
+                .on_boot("ln -s /opt/rampool/bin/rampool-agent /usr/sbin/rampool-agent");
+        }
+        for number in 1..=nodes {
+            let config = format!(
+                "data_address: 10.77.0.{}\n\
+                 memory: {{floor: 128MiB}}\n\
+                 tls:\n  ca: /etc/rampool/pki/ca.pem\n  cert: /etc/rampool/pki/agent.pem\n  \
+                 key: /etc/rampool/pki/agent.key\n",
+                10 + number
+            );
+            let node = format!("n{number}").parse().unwrap();
+            builder = builder.persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, config);
+        }
+        let lab = Arc::new(builder.boot().unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let cluster = Self { runtime: Arc::new(runtime), pki, init, lab };
+        for number in 1..=nodes {
+            cluster.start(&format!("n{number}"));
+        }
+        cluster
+    }
+
+    /// Starts iscsid (where no systemd does) and the agent on a node.
+    pub(crate) fn start(&self, name: &str) -> Agent {
+        let node = self.lab.node(name).unwrap();
+        if self.init == Init::Systemd {
+            node.sh("systemctl daemon-reload; systemctl start iscsid.socket rampool-agent")
+                .unwrap();
+            return self.await_agent(name);
+        }
+        let iscsid = "grep -q ISCSIADM_ABSTRACT /proc/net/unix && echo yes || true";
+        if node.sh(iscsid).unwrap() != "yes" {
+            node.daemon("iscsid", ["/usr/sbin/iscsid", "-f"]).unwrap();
+            node.sh("until grep -q ISCSIADM_ABSTRACT /proc/net/unix; do sleep 0.05; done").unwrap();
+        }
+        self.start_agent(name)
+    }
+
+    pub(crate) fn start_agent(&self, name: &str) -> Agent {
+        let node = self.lab.node(name).unwrap();
+        let log = "RUST_LOG=debug,h2=info,hyper=info,rustls=info";
+        node.daemon("agent", ["env", log, "rampool-agent"]).unwrap();
+        self.await_agent(name)
+    }
+
+    fn await_agent(&self, name: &str) -> Agent {
+        let agent = self.agent(name);
+        let patience = Instant::now() + Duration::from_secs(15);
+        while let Err(failure) = agent.inventory() {
+            assert!(Instant::now() < patience, "{failure}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        agent
+    }
+
+    /// `kill -9`, as a crash would.
+    pub(crate) fn kill_agent(&self, name: &str) {
+        let node = self.lab.node(name).unwrap();
+        node.sh("kill -9 $(pidof rampool-agent); while pidof rampool-agent; do sleep 0.02; done")
+            .unwrap();
+    }
+
+    /// A client of the agent on a node.
+    pub(crate) fn agent(&self, name: &str) -> Agent {
+        let node = self.lab.node(name).unwrap().clone();
+        let address = std::net::SocketAddr::from((node.data_addr(), 7702));
+        let endpoint = self.pki.credentials().endpoint(&address.to_string(), pki::NAME).unwrap();
+        let lab = Arc::clone(&self.lab);
+        let connect = tower::service_fn(move |_| {
+            let stream = lab.connect(address, Duration::from_secs(5));
+            async move {
+                let stream = stream.map_err(std::io::Error::other)?;
+                stream.set_nonblocking(true)?;
+                Ok::<_, std::io::Error>(TokioIo::new(tokio::net::TcpStream::from_std(stream)?))
+            }
+        });
+        let guard = self.runtime.enter();
+        let client = AgentClient::new(endpoint.connect_with_connector_lazy(connect));
+        drop(guard);
+        Agent { runtime: Arc::clone(&self.runtime), client, name: name.to_owned(), node }
+    }
+}
+
+/// One call: the request's type says which.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ident) -> $answer:ident;)*) => {
+        impl Agent {
+            $(
+                $(#[$doc])*
+                pub(crate) fn $name(&self, request: v1::$request) -> Answer<v1::$answer> {
+                    let mut client = self.client.clone();
+                    let outcome = self.runtime.block_on(client.$name(request));
+                    outcome.map(tonic::Response::into_inner).map_err(|status| {
+                        Box::new(Failure::from_status(&status, &self.name, stringify!($name)))
+                    })
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    get_inventory(GetInventoryRequest) -> Inventory;
+    destroy_export(DestroyExportRequest) -> DestroyExportResponse;
+    check_head(CheckHeadRequest) -> CheckHeadResponse;
+    attach(AttachRequest) -> AttachResponse;
+    detach(DetachRequest) -> DetachResponse;
+    assemble_volume(AssembleVolumeRequest) -> AssembleVolumeResponse;
+    stop_volume(StopVolumeRequest) -> StopVolumeResponse;
+    make_filesystem(MakeFilesystemRequest) -> MakeFilesystemResponse;
+    mount(MountRequest) -> MountResponse;
+    unmount(UnmountRequest) -> UnmountResponse;
+    get_usage(GetUsageRequest) -> GetUsageResponse;
+}
+
+impl Agent {
+    pub(crate) fn inventory(&self) -> Answer<v1::Inventory> {
+        self.get_inventory(v1::GetInventoryRequest {})
+    }
+
+    /// The stream to its end.
+    pub(crate) fn create_export(&self, request: v1::CreateExportRequest) -> Answer<Export> {
+        let failed = |status: tonic::Status| {
+            Box::new(Failure::from_status(&status, &self.name, "create_export"))
+        };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async {
+            let mut stream = client.create_export(request).await.map_err(failed)?.into_inner();
+            let mut reserved = 0;
+            while let Some(step) = stream.message().await.map_err(failed)? {
+                assert!(step.reserved_bytes >= reserved, "progress never goes back");
+                reserved = step.reserved_bytes;
+                if let Some(export) = step.export {
+                    return Ok(export);
+                }
+            }
+            panic!("the stream ended without an export");
+        })
+    }
+
+    /// A stream of inventories.
+    pub(crate) fn watch(&self, heartbeat_seconds: u32) -> tonic::Streaming<v1::Inventory> {
+        let request = v1::WatchInventoryRequest { heartbeat_seconds };
+        let mut client = self.client.clone();
+        self.runtime.block_on(client.watch_inventory(request)).unwrap().into_inner()
+    }
+
+    /// The next of a stream; none where it ended.
+    pub(crate) fn next(
+        &self,
+        stream: &mut tonic::Streaming<v1::Inventory>,
+    ) -> Option<v1::Inventory> {
+        self.runtime.block_on(stream.message()).ok().flatten()
+    }
+
+    /// Asks for an export and leaves when the call has begun.
+    pub(crate) fn ask_and_leave(&self, request: v1::CreateExportRequest) {
+        let mut client = self.client.clone();
+        drop(self.runtime.block_on(client.create_export(request)).unwrap());
+    }
+
+    /// An export of `demo` to [`HEAD`].
+    pub(crate) fn export(&self, backend: Backend, mib: u64) -> Answer<Export> {
+        self.create_export(export_request(backend, mib))
+    }
+
+    pub(crate) fn destroy(&self) -> Answer<v1::DestroyExportResponse> {
+        self.destroy_export(v1::DestroyExportRequest { pool: demo(), force: false })
+    }
+
+    /// What the agent says the kernel holds, as texts `kind name`.
+    pub(crate) fn holdings(&self) -> Vec<String> {
+        let holdings = self.inventory().unwrap().holdings;
+        holdings.iter().map(|h| format!("{} {}", h.kind().as_str_name(), h.name)).collect()
+    }
+
+    pub(crate) fn attach_to(&self, exports: &[Export]) -> Answer<v1::AttachResponse> {
+        self.attach(v1::AttachRequest {
+            pool: demo(),
+            initiator: HEAD.to_owned(),
+            exports: exports.to_vec(),
+            patience_seconds: 8,
+        })
+    }
+
+    pub(crate) fn assemble(
+        &self,
+        layout: VolumeLayout,
+        exports: &[Export],
+    ) -> Answer<v1::AssembleVolumeResponse> {
+        self.assemble_volume(v1::AssembleVolumeRequest {
+            pool: demo(),
+            layout: layout.into(),
+            chunk_kib: 64,
+            serials: exports.iter().map(|export| export.serial.clone()).collect(),
+        })
+    }
+
+    pub(crate) fn mkfs(
+        &self,
+        kind: FilesystemKind,
+        width: usize,
+    ) -> Answer<v1::MakeFilesystemResponse> {
+        self.make_filesystem(v1::MakeFilesystemRequest {
+            pool: demo(),
+            filesystem: kind.into(),
+            chunk_kib: 64,
+            width: u32::try_from(width).unwrap(),
+        })
+    }
+
+    pub(crate) fn mount_at(&self, kind: FilesystemKind, point: &str) -> Answer<v1::MountResponse> {
+        self.mount(v1::MountRequest {
+            pool: demo(),
+            filesystem: kind.into(),
+            mount_point: point.to_owned(),
+            readme: "This is memory.\n".to_owned(),
+            uid: 0,
+            gid: 0,
+        })
+    }
+
+    pub(crate) fn unmount_demo(&self, force: bool) -> Answer<v1::UnmountResponse> {
+        self.unmount(v1::UnmountRequest { pool: demo(), force })
+    }
+
+    pub(crate) fn stop(&self) -> Answer<v1::StopVolumeResponse> {
+        self.stop_volume(v1::StopVolumeRequest { pool: demo() })
+    }
+
+    pub(crate) fn detach_demo(&self) -> Answer<v1::DetachResponse> {
+        self.detach(v1::DetachRequest { pool: demo() })
+    }
+
+    /// Bytes the node could give to programs.
+    pub(crate) fn available(&self) -> u64 {
+        self.inventory().unwrap().memory.unwrap().available_bytes
+    }
+}
+
+pub(crate) fn export_request(backend: Backend, mib: u64) -> v1::CreateExportRequest {
+    v1::CreateExportRequest {
+        pool: demo(),
+        backend: backend.into(),
+        bytes: mib * MIB,
+        way: Some(Way::HeadInitiator(HEAD.to_owned())),
+        allow_swap: false,
+    }
+}
+
+/// Nothing of a node may differ from `before`.
+#[track_caller]
+pub(crate) fn assert_as_before(node: &Node, before: &str) {
+    let now = traces(node);
+    let missing: Vec<_> = before.lines().filter(|l| !now.lines().any(|n| n == *l)).collect();
+    let left: Vec<_> = now.lines().filter(|l| !before.lines().any(|b| b == *l)).collect();
+    assert!(missing.is_empty() && left.is_empty(), "missing: {missing:#?}\nleft: {left:#?}");
+}
+
+/// What of a node must be as it was: sessions, records, exports, devices, mounts.
+pub(crate) fn traces(node: &Node) -> String {
+    node.sh("cd /; find /sys/kernel/config/target -mindepth 1 -maxdepth 4 -type d \
+             -not -path '*/alua*' -not -path '*/statistics*' | sort; \
+         find /sys/kernel/config/target -type l | sort; \
+         ls /sys/class/iscsi_session /sys/class/scsi_disk 2>/dev/null; \
+         find /etc/iscsi /etc/lvm /etc/mdadm -type f | sort; ls -A /rampool 2>/dev/null; \
+         ls /sys/block | grep -v -E '^(ram|loop|ubd)'; \
+         find /dev/mapper /dev/md /dev/rp* ! -type d ! -name control 2>/dev/null; \
+         ls -A /run/rampool/ramdisk 2>/dev/null; \
+         cut -d' ' -f5 /proc/self/mountinfo | sort; ls /sys/module | grep -x brd; true")
+        .unwrap()
+}

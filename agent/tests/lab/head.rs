@@ -1,0 +1,346 @@
+//! Two donors and a head: sessions, volumes, file systems, mounts.
+
+use rampool_proto::v1::{self, Backend, Export, FailureKind, FilesystemKind, VolumeLayout};
+
+use crate::cluster::{Agent, Cluster, HEAD, assert_as_before, demo, traces};
+
+pub(crate) const POINT: &str = "/rampool/demo";
+
+/// One head and two donors with an export each.
+pub(crate) struct Trio {
+    pub(crate) cluster: Cluster,
+    pub(crate) head: Agent,
+    pub(crate) donors: Vec<Agent>,
+    pub(crate) exports: Vec<Export>,
+    pub(crate) before: String,
+}
+
+impl Trio {
+    pub(crate) fn boot(name: &str) -> Self {
+        let cluster = Cluster::boot(name, 3, 768);
+        let head = cluster.agent("n1");
+        let donors = vec![cluster.agent("n2"), cluster.agent("n3")];
+        let before = traces(&head.node);
+        let exports =
+            donors.iter().map(|donor| donor.export(Backend::RdMcp, 256).unwrap()).collect();
+        Self { cluster, head, donors, exports, before }
+    }
+
+    pub(crate) fn up(&self, layout: VolumeLayout, kind: FilesystemKind) {
+        self.head.attach_to(&self.exports).unwrap();
+        self.head.assemble(layout, &self.exports).unwrap();
+        self.head.mkfs(kind, 2).unwrap();
+        self.head.mount_at(kind, POINT).unwrap();
+    }
+
+    pub(crate) fn down(&self) {
+        self.head.unmount_demo(false).unwrap();
+        self.head.stop().unwrap();
+        self.head.detach_demo().unwrap();
+        for donor in &self.donors {
+            donor.destroy().unwrap();
+        }
+        assert!(self.head.holdings().is_empty(), "{:?}", self.head.holdings());
+        assert_as_before(&self.head.node, &self.before);
+    }
+}
+
+fn is_a_pool_and_then_nothing(trio: &Trio, layout: VolumeLayout, kind: FilesystemKind) {
+    let head = &trio.head;
+    let attached = head.attach_to(&trio.exports).unwrap();
+    assert_eq!((attached.disks.len(), attached.already), (2, false));
+    let again = head.attach_to(&trio.exports).unwrap();
+    assert_eq!((again.disks, again.already), (attached.disks, true));
+
+    let volume = head.assemble(layout, &trio.exports).unwrap();
+    assert_eq!(volume.bytes, 2 * (255 << 20), "{layout:?}");
+    assert!(head.assemble(layout, &trio.exports).unwrap().already);
+    let reversed: Vec<_> = trio.exports.iter().rev().cloned().collect();
+    if layout == VolumeLayout::Md {
+        let conflict = head.assemble(layout, &reversed).unwrap_err();
+        assert_eq!(conflict.kind(), FailureKind::Conflict, "{conflict}");
+    }
+
+    assert!(!head.mkfs(kind, 2).unwrap().already);
+    assert!(head.mkfs(kind, 2).unwrap().already);
+    let mounted = head.mount_at(kind, POINT).unwrap();
+    let usage = mounted.usage.unwrap();
+    assert_eq!((mounted.already, usage.mount_point.as_str()), (false, POINT));
+    assert!(usage.bytes_free > 300 << 20 && usage.inodes_free > 10_000, "{usage:?}");
+    assert!(head.mount_at(kind, POINT).unwrap().already);
+    let elsewhere = head.mount_at(kind, "/mnt").unwrap_err();
+    assert_eq!(elsewhere.kind(), FailureKind::Conflict, "{elsewhere}");
+    let options = head.node.sh("findmnt -no OPTIONS /rampool/demo").unwrap();
+    assert!(options.contains("nosuid,nodev,noatime"), "{options}");
+
+    head.node
+        .sh("test \"$(cat /rampool/demo/README)\" = 'This is memory.'; \
+             dd if=/dev/urandom of=/rampool/demo/f bs=1M count=64 oflag=direct; \
+             md5sum /rampool/demo/f > /tmp/sum; echo 3 > /proc/sys/vm/drop_caches; \
+             md5sum -c /tmp/sum")
+        .unwrap();
+    for step in [head.stop().unwrap_err(), head.detach_demo().unwrap_err()] {
+        assert_eq!(step.kind(), FailureKind::Busy, "{step}");
+    }
+    let busy = trio.donors[0].destroy().unwrap_err();
+    assert_eq!(busy.kind(), FailureKind::Busy, "{busy}");
+    assert!(busy.said.contains(HEAD), "{busy}");
+
+    assert!(!head.unmount_demo(false).unwrap().already);
+    assert!(head.unmount_demo(false).unwrap().already);
+    assert!(!head.stop().unwrap().already);
+    assert!(head.stop().unwrap().already);
+
+    // Stopped, not gone: the same volume again, with its files.
+    assert!(!head.assemble(layout, &trio.exports).unwrap().already);
+    assert!(head.mkfs(kind, 2).unwrap().already);
+    head.mount_at(kind, POINT).unwrap();
+    head.node.sh("md5sum -c /tmp/sum").unwrap();
+    let usage = head.get_usage(v1::GetUsageRequest { pool: demo() }).unwrap().usage.unwrap();
+    assert!(usage.bytes_total - usage.bytes_free >= 64 << 20, "{usage:?}");
+    head.unmount_demo(false).unwrap();
+    head.stop().unwrap();
+    assert!(!head.detach_demo().unwrap().already);
+    assert!(head.detach_demo().unwrap().already);
+    assert_as_before(&head.node, &trio.before);
+}
+
+#[test]
+fn md_with_xfs_comes_and_goes_without_a_trace() {
+    let trio = Trio::boot("agent-md");
+    is_a_pool_and_then_nothing(&trio, VolumeLayout::Md, FilesystemKind::Xfs);
+}
+
+#[test]
+fn lvm_with_ext4_comes_and_goes_without_a_trace() {
+    let trio = Trio::boot("agent-lvm");
+    is_a_pool_and_then_nothing(&trio, VolumeLayout::Lvm, FilesystemKind::Ext4);
+}
+
+#[test]
+fn a_volume_of_another_layout_on_the_same_disks_carries_no_old_files() {
+    let trio = Trio::boot("agent-relayout");
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    trio.head.unmount_demo(false).unwrap();
+    trio.head.stop().unwrap();
+    trio.head.assemble(VolumeLayout::Lvm, &trio.exports).unwrap();
+    assert!(!trio.head.mkfs(FilesystemKind::Xfs, 2).unwrap().already);
+    trio.head.stop().unwrap();
+    trio.head.assemble(VolumeLayout::Md, &trio.exports).unwrap();
+    assert!(!trio.head.mkfs(FilesystemKind::Ext4, 2).unwrap().already);
+    trio.head.mount_at(FilesystemKind::Ext4, POINT).unwrap();
+    trio.down();
+}
+
+#[test]
+fn a_mount_in_use_is_refused_with_names_and_freed_by_force() {
+    let trio = Trio::boot("agent-busy");
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    let node = &trio.head.node;
+    node.daemon("writer", ["sh", "-c", "exec 9> /rampool/demo/held; exec sleep 600"]).unwrap();
+    node.daemon(
+        "stander",
+        ["sh", "-c", "cd /rampool/demo; trap '' TERM; while :; do sleep 1; done"],
+    )
+    .unwrap();
+    node.sh("until test -e /rampool/demo/held; do sleep 0.05; done; sleep 0.3").unwrap();
+    let busy = trio.head.unmount_demo(false).unwrap_err();
+    assert_eq!(busy.kind(), FailureKind::Busy, "{busy}");
+    assert!(busy.said.contains("/rampool/demo/held") && busy.said.contains("sleep"), "{busy}");
+    assert!(busy.said.contains("(cwd)") && busy.said.contains("user root"), "{busy}");
+    let forced = trio.head.unmount_demo(true).unwrap();
+    assert!(forced.terminated.len() >= 2, "{forced:?}");
+    trio.down();
+}
+
+#[test]
+fn a_dead_donor_does_not_keep_the_head_from_coming_clean() {
+    for layout in [VolumeLayout::Md, VolumeLayout::Lvm] {
+        let trio = Trio::boot("agent-dead");
+        trio.up(layout, FilesystemKind::Xfs);
+        trio.head
+            .node
+            .sh("dd if=/dev/zero of=/rampool/demo/f bs=1M count=16 oflag=direct")
+            .unwrap();
+        // At once: the head does not know yet that the donor is silent, and holds I/O for 8 s.
+        trio.cluster.lab.node("n3").unwrap().kill().unwrap();
+        trio.head.unmount_demo(true).unwrap();
+        trio.head.stop().unwrap();
+        trio.head.detach_demo().unwrap();
+        assert_as_before(&trio.head.node, &trio.before);
+        trio.donors[0].destroy().unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_secret_names_the_donor_and_detaching_cleans_up() {
+    let trio = Trio::boot("agent-secret");
+    let mut exports = trio.exports.clone();
+    let chap = exports[1].target.as_mut().unwrap().chap.as_mut().unwrap();
+    chap.password = "0000000000000000000000000000000000000000".to_owned();
+    let refused = trio.head.attach_to(&exports).unwrap_err();
+    assert!(refused.step.contains("n3") && refused.said.contains("24"), "{refused}");
+    assert!(!refused.to_string().contains("00000000"), "{refused}");
+    assert!(!refused.said.contains("n2"), "{refused}");
+    trio.head.detach_demo().unwrap();
+    assert_as_before(&trio.head.node, &trio.before);
+    // With the right one it works after that.
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    trio.down();
+}
+
+#[test]
+fn secrets_are_in_no_log_and_no_file_but_root_s() {
+    let trio = Trio::boot("agent-quiet");
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    for export in &trio.exports {
+        let chap = export.target.as_ref().unwrap().chap.as_ref().unwrap();
+        for secret in [&chap.password, &chap.mutual_password] {
+            let files = trio
+                .head
+                .node
+                .sh(&format!("grep -rl {secret} /etc /run /var /tmp 2>/dev/null || true"))
+                .unwrap();
+            for file in files.lines() {
+                assert!(file.starts_with("/etc/iscsi/nodes/"), "{file}");
+                let mode = trio.head.node.sh(&format!("stat -c %a:%u '{file}'")).unwrap();
+                assert_eq!(mode, "600:0", "{file}");
+            }
+        }
+    }
+    trio.down();
+}
+
+#[test]
+fn after_kill_9_between_steps_a_repeat_converges() {
+    let trio = Trio::boot("agent-steps");
+    type Step = fn(&Agent, &[Export]);
+    let steps: [Step; 7] = [
+        |head, exports| drop(head.attach_to(exports).unwrap()),
+        |head, exports| drop(head.assemble(VolumeLayout::Md, exports).unwrap()),
+        |head, _| {
+            head.mkfs(FilesystemKind::Xfs, 2).unwrap();
+        },
+        |head, _| drop(head.mount_at(FilesystemKind::Xfs, POINT).unwrap()),
+        |head, _| drop(head.unmount_demo(false).unwrap()),
+        |head, _| {
+            head.stop().unwrap();
+        },
+        |head, _| {
+            head.detach_demo().unwrap();
+        },
+    ];
+    for step in steps {
+        step(&trio.head, &trio.exports);
+        trio.cluster.kill_agent("n1");
+        let head = trio.cluster.start_agent("n1");
+        step(&head, &trio.exports);
+    }
+    assert_as_before(&trio.head.node, &trio.before);
+}
+
+#[test]
+fn a_head_says_beforehand_what_it_lacks() {
+    let cluster = Cluster::boot("agent-check", 1, 512);
+    let agent = cluster.agent("n1");
+    let check = |point: &str, layout: VolumeLayout| {
+        agent.check_head(v1::CheckHeadRequest {
+            pool: demo(),
+            layout: layout.into(),
+            filesystem: FilesystemKind::Xfs.into(),
+            mount_point: point.to_owned(),
+        })
+    };
+    check("", VolumeLayout::Md).unwrap();
+    check(POINT, VolumeLayout::Lvm).unwrap();
+    agent.node.sh("! test -e /rampool; mkdir -p /full/x /empty; ln -s /empty /link").unwrap();
+    check("/empty", VolumeLayout::Md).unwrap();
+    for (point, reason) in [
+        ("/full", "not empty"),
+        ("/link", "symbolic link"),
+        ("/absent", "does not exist"),
+        ("relative", "not absolute"),
+        ("/proc", "is mounted there"),
+    ] {
+        let refused = check(point, VolumeLayout::Md).unwrap_err();
+        assert!(refused.said.contains(reason), "{point}: {refused}");
+    }
+    cluster.kill_agent("n1");
+    agent.node.sh("rm /sbin/mdadm").unwrap();
+    let agent = cluster.start_agent("n1");
+    let refused = agent.check_head(v1::CheckHeadRequest {
+        pool: demo(),
+        layout: VolumeLayout::Md.into(),
+        filesystem: FilesystemKind::Xfs.into(),
+        mount_point: String::new(),
+    });
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::NotNow);
+    assert!(refused.program == "mdadm" && refused.advice.contains("apt-get install mdadm"));
+}
+
+#[test]
+fn sessions_run_with_the_settings_of_their_records() {
+    let trio = Trio::boot("agent-knobs");
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    let read = |path: &str| trio.head.node.sh(&format!("cat {path} | sort -u")).unwrap();
+    let session = "/sys/class/iscsi_session/session*";
+    assert_eq!(read(&format!("{session}/initial_r2t")), "0");
+    assert_eq!(read(&format!("{session}/immediate_data")), "1");
+    assert_eq!(read(&format!("{session}/first_burst_len")), "262144");
+    assert_eq!(read(&format!("{session}/max_burst_len")), "1048576");
+    assert_eq!(read(&format!("{session}/max_outstanding_r2t")), "16");
+    assert_eq!(read(&format!("{session}/recovery_tmo")), "4");
+    let connection = "/sys/class/iscsi_connection/connection*";
+    assert_eq!(read(&format!("{connection}/max_xmit_dlength")), "262144");
+    assert_eq!(read(&format!("{connection}/ping_tmo")), "2");
+    assert_eq!(read(&format!("{connection}/header_digest")), "0");
+    assert_eq!(read("/sys/class/scsi_disk/*/device/queue_depth"), "128");
+    assert_eq!(read("/sys/block/sd*/queue/logical_block_size"), "4096");
+    assert!(read("/sys/block/sd*/queue/scheduler").starts_with("[none]"));
+    assert_eq!(read("/sys/fs/xfs/md_rp.demo.1/error/metadata/EIO/max_retries"), "0");
+    trio.down();
+}
+
+#[test]
+fn a_dead_heads_exports_are_removed_by_force_alone() {
+    let trio = Trio::boot("agent-headless");
+    trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
+    trio.cluster.lab.node("n1").unwrap().kill().unwrap();
+    for donor in &trio.donors {
+        assert_eq!(donor.destroy().unwrap_err().kind(), FailureKind::Busy);
+        let request = v1::DestroyExportRequest { pool: demo(), force: true };
+        assert_eq!(donor.destroy_export(request).unwrap().freed_bytes, 256 << 20);
+        assert!(donor.holdings().is_empty());
+    }
+}
+
+#[test]
+fn a_head_that_was_restarted_finds_the_files_again() {
+    let trio = Trio::boot("agent-again");
+    for layout in [VolumeLayout::Md, VolumeLayout::Lvm] {
+        trio.donors.iter().for_each(|donor| {
+            donor.destroy_export(v1::DestroyExportRequest { pool: demo(), force: true }).unwrap();
+        });
+        let exports: Vec<_> =
+            trio.donors.iter().map(|d| d.export(Backend::RdMcp, 256).unwrap()).collect();
+        let up = |head: &Agent| {
+            head.attach_to(&exports).unwrap();
+            head.assemble(layout, &exports).unwrap();
+            let made = head.mkfs(FilesystemKind::Xfs, 2).unwrap();
+            head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+            made.already
+        };
+        assert!(!up(&trio.head));
+        trio.head.node.sh("echo precious > /rampool/demo/f && sync").unwrap();
+        let n1 = trio.cluster.lab.node("n1").unwrap();
+        n1.kill().unwrap();
+        n1.boot().unwrap();
+        let head = trio.cluster.start("n1");
+        assert!(up(&head), "{layout:?}: it was made anew");
+        assert_eq!(head.node.sh("cat /rampool/demo/f").unwrap(), "precious");
+        head.unmount_demo(false).unwrap();
+        head.stop().unwrap();
+        head.detach_demo().unwrap();
+    }
+}

@@ -1,0 +1,15 @@
+//! The agent on real kernels: configfs, iSCSI, md, LVM, file systems. Needs the lab
+//! (`rampool-lab doctor`); run with `--features lab`.
+
+// The whole program is a test, its helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod debian;
+mod donor;
+mod foreign;
+mod head;
+mod mounts;
+mod pki;
+mod serving;
+mod shape;

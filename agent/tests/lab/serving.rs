@@ -1,0 +1,97 @@
+//! How the agent serves: watchers, callers who leave, many at a time, and its own end.
+
+use std::time::{Duration, Instant};
+
+use rampool_proto::v1::{Backend, FailureKind, HoldingKind};
+
+use crate::cluster::{Cluster, MIB, demo, export_request, pool};
+
+#[test]
+fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat() {
+    let cluster = Cluster::boot("agent-watch", 1, 512);
+    let agent = cluster.agent("n1");
+    let (mut slow, mut quick) = (agent.watch(3600), agent.watch(1));
+    let first = agent.next(&mut slow).unwrap();
+    assert_eq!((first.node.as_str(), first.holdings.len()), ("n1", 0));
+    assert!(first.abilities.iter().filter(|a| a.needed_for == 1).count() >= 5);
+    agent.next(&mut quick).unwrap();
+    let began = Instant::now();
+    agent.next(&mut quick).unwrap();
+    let waited = began.elapsed();
+    assert!(waited > Duration::from_millis(500) && waited < Duration::from_secs(5), "{waited:?}");
+    agent.export(Backend::RdMcp, 16).unwrap();
+    let heard = agent.next(&mut slow).unwrap();
+    assert!(heard.holdings.iter().any(|h| h.kind() == HoldingKind::Export), "{heard:?}");
+
+    // Told to stop, the agent lets watchers go and leaves the export.
+    agent.node.sh("kill $(pidof rampool-agent)").unwrap();
+    assert!(agent.next(&mut slow).is_none());
+    agent
+        .node
+        .sh("i=0; while pidof rampool-agent; do sleep 0.05; i=$((i+1)); test $i -lt 100; done")
+        .unwrap();
+    assert!(cluster.start("n1").export(Backend::RdMcp, 16).unwrap().already);
+}
+
+#[test]
+fn a_caller_who_leaves_finds_the_export_made() {
+    let cluster = Cluster::boot("agent-leave", 1, 1024);
+    let agent = cluster.agent("n1");
+    agent.ask_and_leave(export_request(Backend::Tmpfs, 400));
+    // The next call on the same pool waits for its turn, and finds it whole.
+    assert!(agent.export(Backend::Tmpfs, 400).unwrap().already);
+    agent.ask_and_leave(export_request(Backend::RdMcp, 400));
+    agent.destroy().unwrap();
+    assert!(agent.holdings().is_empty());
+}
+
+#[test]
+fn many_pools_at_a_time_never_get_more_than_there_is() {
+    let cluster = Cluster::boot("agent-many", 1, 1024);
+    let agent = cluster.agent("n1");
+    let lendable = agent.inventory().unwrap().memory.unwrap().lendable_bytes;
+    let before = crate::cluster::traces(&agent.node);
+    // Ten at a time, of which five fit.
+    let share = lendable / MIB * 18 / 100;
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (1..=10)
+            .map(|number| {
+                let agent = cluster.agent("n1");
+                scope.spawn(move || {
+                    let backend = if number % 2 == 0 { Backend::RdMcp } else { Backend::Tmpfs };
+                    let mut request = export_request(backend, share);
+                    request.pool = pool("demo", number);
+                    agent.create_export(request)
+                })
+            })
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let made = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(made, 5, "{outcomes:?}");
+    for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        assert_eq!(refused.kind(), FailureKind::NotNow, "{refused}");
+    }
+    let memory = agent.inventory().unwrap().memory.unwrap();
+    assert_eq!(memory.lent_bytes, 5 * share * MIB);
+    assert!(memory.available_bytes >= memory.floor_bytes, "{memory:?}");
+    std::thread::scope(|scope| {
+        for number in 1..=10 {
+            let agent = cluster.agent("n1");
+            scope.spawn(move || {
+                let request = rampool_proto::v1::DestroyExportRequest {
+                    pool: pool("demo", number),
+                    force: false,
+                };
+                agent.destroy_export(request).unwrap();
+            });
+        }
+    });
+    crate::cluster::assert_as_before(&agent.node, &before);
+    assert!(
+        agent
+            .destroy_export(rampool_proto::v1::DestroyExportRequest { pool: demo(), force: false })
+            .unwrap()
+            .already
+    );
+}
