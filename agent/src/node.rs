@@ -163,3 +163,98 @@ impl Turns {
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::memory::Floor;
+    use crate::names::tests::assembly;
+    use rampool_proto::tls::TlsFiles;
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    /// A node whose folders are all below `folder`.
+    pub(crate) fn fake(folder: &Path) -> Node {
+        let tls = TlsFiles { ca: "/a".into(), cert: "/b".into(), key: "/c".into() };
+        let config = Config {
+            node: "n1".into(),
+            listen: "127.0.0.1:7702".parse().unwrap(),
+            data: "127.0.0.1:3260".parse().unwrap(),
+            authority: "iqn.2026-11.org.rampool".into(),
+            floor: Floor::Usual,
+            mount_root: folder.join("rampool"),
+            run_folder: folder.join("run"),
+            iscsi_database: folder.join("iscsi"),
+            tls,
+        };
+        Node { roots: Roots::fake(folder), ..Node::new(config) }
+    }
+
+    fn node() -> (tempfile::TempDir, Arc<Node>) {
+        let folder = tempfile::tempdir().unwrap();
+        let node = Arc::new(fake(folder.path()));
+        (folder, node)
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_when_its_caller_leaves_and_the_next_waits_for_it() {
+        let (_folder, node) = node();
+        let (go, wait) = mpsc::channel::<()>();
+        let (tell, hear) = mpsc::channel();
+        let mut changes = node.changes();
+        let demo = assembly("demo.1");
+        let told = tell.clone();
+        let call = node.change(&demo, "first", move |_| {
+            wait.recv().unwrap();
+            told.send("first").unwrap();
+            Ok(())
+        });
+        // The caller leaves while the work waits.
+        assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err());
+        let second = node.change(&demo, "second", move |_| {
+            tell.send("second").unwrap();
+            Ok(())
+        });
+        go.send(()).unwrap();
+        second.await.unwrap();
+        assert_eq!(hear.iter().take(2).collect::<Vec<_>>(), ["first", "second"]);
+        changes.changed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn assemblies_do_not_wait_for_each_other() {
+        let (_folder, node) = node();
+        let (go, wait) = mpsc::channel::<()>();
+        let (one, other) = (assembly("demo.1"), assembly("demo.2"));
+        let first = node.change(&one, "first", move |_| {
+            wait.recv().unwrap();
+            Ok(())
+        });
+        let second = async {
+            node.change(&other, "second", |_| Ok(())).await.unwrap();
+            go.send(()).unwrap();
+        };
+        let (first, ()) = tokio::join!(first, second);
+        first.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_and_locks_nobody_out() {
+        let (_folder, node) = node();
+        let demo = assembly("demo.1");
+        let failure = node
+            .change(&demo, "break", |node| -> Outcome<()> {
+                let _turn = node.lio_turn();
+                panic!("on purpose");
+            })
+            .await
+            .unwrap_err();
+        assert_eq!((failure.node.as_str(), failure.step.as_str()), ("n1", "break"));
+        assert!(failure.said.contains("on purpose"), "{failure}");
+        let again = node.change(&demo, "go on", |node| {
+            drop(node.lio_turn());
+            Ok(())
+        });
+        again.await.unwrap();
+    }
+}

@@ -100,6 +100,19 @@ pub(super) fn advice(reason: &str, donor: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_words_of_iscsiadm_make_it_panic(
+            said in "(iscsiadm: |Could not login to \\[|target: |initiator reported error |[(), \n]|.){0,30}"
+        ) {
+            for (target, reason) in refusals(&said) {
+                prop_assert!(said.contains(&target));
+                let _ = advice(&reason, "n1");
+            }
+        }
+    }
 
     #[test]
     fn each_refused_target_is_found_with_its_reason() {

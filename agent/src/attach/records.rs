@@ -214,3 +214,77 @@ fn remove_if_empty(path: &Path) -> Outcome<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::tests::assembly;
+    use crate::node::tests::fake;
+    use std::os::unix::fs::PermissionsExt;
+
+    const IQN: &str = "iqn.2026-11.org.rampool:demo.3.n2";
+    const INITIATOR: &str = "iqn.2026-11.org.rampool:demo.3.head";
+
+    fn write_one(node: &Node) {
+        let chap = ChapSecrets {
+            user: "user".into(),
+            password: "secret-out".into(),
+            mutual_user: "back".into(),
+            mutual_password: "secret-in".into(),
+        };
+        let address = "fd00::2".parse().unwrap();
+        let record = Record { iqn: IQN, address, port: 3260, portal_group: 1, chap: &chap };
+        let patience = Patience::split(20).unwrap();
+        write(node, &assembly("demo.3"), INITIATOR, patience, &[record]).unwrap();
+    }
+
+    #[test]
+    fn a_record_says_all_and_only_root_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        write_one(&node);
+        let path = node.roots.iscsi.join("nodes").join(IQN).join("fd00::2,3260,1/rp.demo.3");
+        let text = fs::read_to_string(&path).unwrap();
+        for line in [
+            "node.name = iqn.2026-11.org.rampool:demo.3.n2",
+            "iface.initiatorname = iqn.2026-11.org.rampool:demo.3.head",
+            "node.conn[0].address = fd00::2",
+            "node.session.auth.password = secret-out",
+            "node.session.auth.password_in = secret-in",
+            "node.session.timeo.replacement_timeout = 10",
+            "node.startup = manual",
+            "node.session.scan = manual",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+        }
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(list(&node), [(assembly("demo.3"), path)]);
+    }
+
+    #[test]
+    fn removing_leaves_other_peoples_records_and_generations() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        write_one(&node);
+        let nodes = node.roots.iscsi.join("nodes");
+        let theirs = [
+            nodes.join("iqn.2003-01.org.site:x/10.0.0.1,3260,1/default"),
+            nodes.join("iqn.2026-11.org.rampool:demo.4.n2/10.0.0.2,3260,1/rp.demo.4"),
+            nodes.join(IQN).join("fd00::2,3260,1/default"),
+            node.roots.iscsi.join("ifaces/default"),
+        ];
+        for path in &theirs {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        // What a crash while writing leaves.
+        fs::write(nodes.join(IQN).join("fd00::2,3260,1").join(DRAFT), "").unwrap();
+        assert!(any(&node, &assembly("demo.3")));
+        remove(&node, &assembly("demo.3")).unwrap();
+        remove(&node, &assembly("demo.3")).unwrap();
+        assert!(theirs.iter().all(|path| path.exists()));
+        assert_eq!(list(&node).len(), 1);
+        assert!(!nodes.join(IQN).join("fd00::2,3260,1").join(DRAFT).exists());
+    }
+}

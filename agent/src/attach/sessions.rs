@@ -85,3 +85,46 @@ impl Session {
         disks::by_name(roots, configfs::names(&unit).into_iter().next()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attach::disks::tests::write_disk;
+    use crate::names::tests::assembly;
+    use crate::node::tests::fake;
+    use crate::ramdisk::VENDOR;
+    use std::os::unix::fs::symlink;
+
+    /// A session as sysfs would show it, written by hand.
+    fn write_session(node: &Node, id: u32, target: &str, interface: &str, state: &str) {
+        let host = node.roots.sys.join(format!("devices/platform/host{id}/session{id}"));
+        let unit = host.join(format!("target{id}:0:0/{id}:0:0:1/block/sd{id}"));
+        fs::create_dir_all(unit).unwrap();
+        let class = node.roots.sys.join(format!("class/iscsi_session/session{id}"));
+        fs::create_dir_all(&class).unwrap();
+        symlink(&host, class.join("device")).unwrap();
+        for (file, value) in [("targetname", target), ("ifacename", interface), ("state", state)] {
+            fs::write(class.join(file), format!("{value}\n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_sessions_whose_target_and_interface_agree_are_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        let ours = "iqn.2026-11.org.rampool:demo.3.n2";
+        write_session(&node, 1, ours, "rp.demo.3", "LOGGED_IN");
+        write_session(&node, 2, ours, "default", "LOGGED_IN");
+        write_session(&node, 3, ours, "rp.demo.4", "LOGGED_IN");
+        write_session(&node, 4, "iqn.2003-01.org.site:x", "rp.demo.3", "LOGGED_IN");
+        write_session(&node, 5, "iqn.2026-11.org.rampool:demo.3.n3", "rp.demo.3", "FAILED");
+        write_disk(&node.roots, "sd1", VENDOR, "its-serial", "8:0");
+        let sessions = of(&node, &assembly("demo.3"));
+        let seen: Vec<_> = sessions.iter().map(|s| (s.id, s.is_up())).collect();
+        assert_eq!(seen, [(1, true), (5, false)]);
+        assert_eq!(sessions[0].disk(&node.roots).unwrap().serial, "its-serial");
+        assert_eq!(sessions[1].disk(&node.roots), None);
+        let scan = sessions[0].scan_file(&node.roots).unwrap();
+        assert!(scan.ends_with("class/scsi_host/host1/scan"), "{}", scan.display());
+    }
+}

@@ -2,9 +2,9 @@
 //!
 //! | backend | memory is taken | and comes back |
 //! | --- | --- | --- |
-//! | [`rd_mcp`] | whole, when the backstore is enabled | when it is removed |
-//! | [`tmpfs`] | by `fallocate`, piece by piece | when the mount goes |
-//! | [`brd`] | by writing every page | when the module is unloaded |
+//! | `rd_mcp` | whole, when the backstore is enabled | when it is removed |
+//! | `tmpfs` | by `fallocate`, piece by piece | when the mount goes |
+//! | `brd` | by writing every page | when the module is unloaded |
 
 mod backstore;
 mod brd;
