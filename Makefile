@@ -4,11 +4,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lab packages image programs fmt lint unit end-to-end
+.PHONY: help demo test bench lab release packages image programs fmt lint unit end-to-end
 
 CARGO ?= cargo
-# What the lab's nodes run.
-PROGRAMS := -p rampool -p rampool-agent -p rampool-controller -p rampool-lab
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 TIMED := tests/timed
 
 help:
@@ -17,20 +16,20 @@ help:
 	@echo 'make bench   the pool by rampool beside the same pool by hand'
 	@echo 'make lab     leave a cluster of real kernels running, and say how to enter it'
 
-demo: packages
-	@$(CARGO) build --quiet --release $(PROGRAMS) -p rampool-e2e --bins
-	@$(CARGO) run --quiet --release -p rampool-lab -- image
-	@exec $(CARGO) run --quiet --release -p rampool-e2e --bin rampool-demo
+# Everything is built for the whole workspace at once: with fewer packages cargo would choose
+# other features of their dependencies, and build those again.
+demo: release
+	@exec $(TARGET)/release/rampool-demo
 
-bench: packages
-	@$(CARGO) build --quiet --release $(PROGRAMS) -p rampool-e2e --bins
-	@$(CARGO) run --quiet --release -p rampool-lab -- image
-	@exec $(CARGO) run --quiet --release -p rampool-e2e --bin rampool-bench -- $(BENCH)
+bench: release
+	@exec $(TARGET)/release/rampool-bench $(BENCH)
 
-lab: packages
-	@$(CARGO) build --quiet --release $(PROGRAMS) -p rampool-e2e --bins
-	@$(CARGO) run --quiet --release -p rampool-lab -- image
-	@exec $(CARGO) run --quiet --release -p rampool-e2e --bin rampool-playground
+lab: release
+	@exec $(TARGET)/release/rampool-playground
+
+release: packages
+	@$(TIMED) 'programs, optimised' $(CARGO) build --quiet --release --workspace --bins
+	@$(TIMED) 'root image of the lab' $(TARGET)/release/rampool-lab image
 
 test: packages fmt lint unit image end-to-end
 	@echo 'test: ok'
@@ -42,19 +41,17 @@ fmt:
 	@$(TIMED) formatting $(CARGO) fmt --all --check
 
 lint:
-	@$(TIMED) lints $(CARGO) clippy --workspace --all-targets --all-features -- --deny warnings
+	@$(TIMED) lints $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 
 unit:
 	@$(TIMED) 'unit, property and doc tests' $(CARGO) test --workspace
 
-image: programs
-	@$(TIMED) 'root image of the lab' $(CARGO) run --quiet -p rampool-lab -- image
+programs: packages
+	@$(TIMED) programs $(CARGO) build --quiet --workspace --bins
 
-programs:
-	@$(TIMED) programs $(CARGO) build $(PROGRAMS) --bins
+image: programs
+	@$(TIMED) 'root image of the lab' $(TARGET)/debug/rampool-lab image
 
 # One lab at a time: two cores are few for several kernels.
-end-to-end: programs image
-	@$(TIMED) 'the lab itself' $(CARGO) test -p rampool-lab --features lab --test '*' -- --test-threads=1
-	@$(TIMED) 'the agent on real kernels' $(CARGO) test -p rampool-agent --features lab --test '*' -- --test-threads=1
-	@$(TIMED) 'end to end' $(CARGO) test -p rampool-e2e --features lab --test '*' -- --test-threads=1
+end-to-end: image
+	@$(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=1

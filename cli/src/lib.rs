@@ -13,10 +13,6 @@
 //! | [`pki`] | the cluster's CA and the certificates of its processes |
 //! | [`exit`] | exit codes |
 
-// A failure is made once in a command's life: its 128 bytes cost nothing, and boxing it would
-// cost the reader.
-#![allow(clippy::result_large_err)]
-
 pub mod args;
 pub mod client;
 pub mod command;

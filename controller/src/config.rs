@@ -252,7 +252,7 @@ mod tests {
             "key",
             "backend",
             "layout",
-            "filesystem",
+            "fs",
             "chunk",
             "patience",
             "lease",

@@ -18,10 +18,6 @@
 //! | [`readme`] | the text at a pool's root |
 //! | [`serve`] | all of it together, until told to stop |
 
-// A failure carries node, step, program, its words and advice; all of that is wanted on the
-// error path, and no error path here is hot.
-#![allow(clippy::result_large_err)]
-
 pub mod agents;
 mod clock;
 pub mod config;

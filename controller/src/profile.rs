@@ -19,6 +19,7 @@ pub struct Profile {
     /// How the head makes one volume of many disks. Built in: `md`.
     pub layout: Option<LayoutName>,
     /// The file system. Built in: `xfs`.
+    #[serde(rename = "fs")]
     pub filesystem: Option<FilesystemName>,
     /// The stripe's chunk. Built in: 64 KiB.
     #[serde(default, deserialize_with = "size")]

@@ -255,7 +255,7 @@ fn mount_point_of(
         return if given.is_empty() {
             Ok(String::new())
         } else {
-            Err(invalid("a mount point is given, but no file system (filesystem: none)"))
+            Err(invalid("a mount point is given, but no file system (fs: none)"))
         };
     }
     if given.is_empty() {

@@ -52,9 +52,11 @@ impl Report {
         Self { load: load.trim().to_owned(), rounds: rounds.len(), rows }
     }
 
-    /// Whether rampool lost any row for sure.
+    /// Whether rampool surely lost a row to the pool by hand. Against its own other settings it
+    /// may: those rows are there to choose defaults by.
     pub(crate) fn any_short(&self) -> bool {
-        self.rows.iter().any(|row| row.verdict == Verdict::Short.word())
+        let judged = self.rows.iter().filter(|row| row.against == Contender::ByHand.name());
+        judged.into_iter().any(|row| row.verdict == Verdict::Short.word())
     }
 
     /// The report, for programs.
