@@ -52,6 +52,6 @@ programs: packages
 image: programs
 	@$(TIMED) 'root image of the lab' $(TARGET)/debug/rampool-lab image
 
-# One lab at a time: two cores are few for several kernels.
+# Two labs at a time: much of a fault's time is waiting.
 end-to-end: image
-	@$(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=1
+	@$(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=2

@@ -36,7 +36,7 @@ fn nobody_on_a_debian_node_grabs_a_pools_disks() -> Result<()> {
                 "--donors",
                 "n[2-3]",
                 "--patience",
-                "15s",
+                "5s",
             ])?
             .ok()?;
         cluster.node("n3").kill()?;

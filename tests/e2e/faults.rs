@@ -7,7 +7,7 @@ use rampool_e2e::cluster::{CONTROLLER, Cluster};
 
 /// Less patience than the default: how long I/O to a dead donor is held is no part of these tests.
 const WANTED: [&str; 10] =
-    ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]", "--patience", "15s"];
+    ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]", "--patience", "5s"];
 
 #[test]
 fn no_program_of_ours_is_needed_for_io_and_each_finds_its_pools_again() -> Result<()> {
@@ -85,7 +85,7 @@ fn settled(cluster: &Cluster) -> Result<()> {
 fn a_donor_that_loses_power_during_up_undoes_it_and_names_the_donor() -> Result<()> {
     Cluster::builder("donor-dies", 4).boot()?.run(|cluster| {
         let before = cluster.footprints()?;
-        let wanted = "up demo --size 500MiB --head n1 --donors n[2-4] --patience 15s";
+        let wanted = "up demo --size 500MiB --head n1 --donors n[2-4] --patience 5s";
         let wanted: Vec<&str> = wanted.split(' ').collect();
         for step in ["export", "attach", "format"] {
             let words = kill_n3_at(cluster, step, &wanted)?;

@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     runtime: Arc<Runtime>,
     pki: Pki,
     init: Init,
+    /// Of each node, when its agent had just started.
+    at_boot: Vec<String>,
     pub(crate) lab: Arc<Lab>,
 }
 
@@ -92,19 +94,45 @@ impl Cluster {
         }
         let lab = Arc::new(builder.boot().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let cluster = Self { runtime: Arc::new(runtime), pki, init, lab };
-        for number in 1..=nodes {
-            cluster.start(&format!("n{number}"));
-        }
+        let mut cluster = Self { runtime: Arc::new(runtime), pki, init, at_boot: Vec::new(), lab };
+        cluster.at_boot = cluster.on_all(|node| {
+            cluster.start(&node.name());
+            traces(node)
+        });
         cluster
+    }
+
+    /// Does something on all nodes side by side.
+    fn on_all<T: Send>(&self, act: impl Fn(&Node) -> T + Sync) -> Vec<T> {
+        std::thread::scope(|scope| {
+            let acts: Vec<_> =
+                self.lab.nodes().iter().map(|node| scope.spawn(|| act(node))).collect();
+            acts.into_iter().map(|act| act.join().unwrap()).collect()
+        })
+    }
+
+    /// No node may hold anything for a pool, or differ from what it was at the beginning.
+    #[track_caller]
+    pub(crate) fn assert_as_at_boot(&self) {
+        let now = self.on_all(|node| (traces(node), self.agent(&node.name()).holdings()));
+        for ((now, holdings), before) in now.iter().zip(&self.at_boot) {
+            assert!(holdings.is_empty(), "{holdings:?}");
+            assert_same(before, now);
+        }
+    }
+
+    /// The same of one node, whatever the others hold.
+    #[track_caller]
+    pub(crate) fn assert_node_as_at_boot(&self, node: &Node) {
+        let index = self.lab.nodes().iter().position(|n| n.name() == node.name()).unwrap();
+        assert_as_before(node, &self.at_boot[index]);
     }
 
     /// Starts iscsid (where no systemd does) and the agent on a node.
     pub(crate) fn start(&self, name: &str) -> Agent {
         let node = self.lab.node(name).unwrap();
         if self.init == Init::Systemd {
-            node.sh("systemctl daemon-reload; systemctl start iscsid.socket rampool-agent")
-                .unwrap();
+            node.sh("systemctl start iscsid.socket rampool-agent").unwrap();
             return self.await_agent(name);
         }
         let iscsid = "grep -q ISCSIADM_ABSTRACT /proc/net/unix && echo yes || true";
@@ -330,22 +358,41 @@ pub(crate) fn export_request(backend: Backend, mib: u64) -> v1::CreateExportRequ
 /// Nothing of a node may differ from `before`.
 #[track_caller]
 pub(crate) fn assert_as_before(node: &Node, before: &str) {
-    let now = traces(node);
+    assert_same(before, &traces(node));
+}
+
+#[track_caller]
+fn assert_same(before: &str, now: &str) {
     let missing: Vec<_> = before.lines().filter(|l| !now.lines().any(|n| n == *l)).collect();
     let left: Vec<_> = now.lines().filter(|l| !before.lines().any(|b| b == *l)).collect();
     assert!(missing.is_empty() && left.is_empty(), "missing: {missing:#?}\nleft: {left:#?}");
 }
 
-/// What of a node must be as it was: sessions, records, exports, devices, mounts.
+/// What of a node must be as it was: sessions, records, exports, devices, mounts. Few processes
+/// make it, because each costs a node of the lab tens of milliseconds.
 pub(crate) fn traces(node: &Node) -> String {
-    node.sh("cd /; find /sys/kernel/config/target -mindepth 1 -maxdepth 4 -type d \
-             -not -path '*/alua*' -not -path '*/statistics*' | sort; \
-         find /sys/kernel/config/target -type l | sort; \
-         ls /sys/class/iscsi_session /sys/class/scsi_disk 2>/dev/null; \
-         find /etc/iscsi /etc/lvm /etc/mdadm -type f | sort; ls -A /rampool 2>/dev/null; \
-         ls /sys/block | grep -v -E '^(ram|loop|ubd)'; \
-         find /dev/mapper /dev/md /dev/rp* ! -type d ! -name control 2>/dev/null; \
-         ls -A /run/rampool/ramdisk 2>/dev/null; \
-         cut -d' ' -f5 /proc/self/mountinfo | sort; ls /sys/module | grep -x brd; true")
-        .unwrap()
+    let listed = node
+        .sh("find /sys/kernel/config/target /etc/iscsi /etc/lvm /etc/mdadm \
+                 '(' -name 'alua*' -o -name statistics ')' -prune \
+                 -o -path '/etc/*' -type f -print -o -path '/sys/*' ! -type f -print 2>/dev/null
+             printf '%s\n' /sys/class/iscsi_session/* /sys/class/scsi_disk/* /sys/block/* \
+                 /sys/module/br[d] /dev/mapper/* /dev/md/* /dev/rp* /dev/rp*/* \
+                 /rampool/* /run/rampool/ramdisk/*
+             cut -d' ' -f5 /proc/self/mountinfo")
+        .unwrap();
+    let mut lines: Vec<_> = listed.lines().filter(|line| !is_nobodys(line)).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// What comes and goes with modules, or is a pattern that nothing matched.
+fn is_nobodys(line: &str) -> bool {
+    let local = "/sys/kernel/config/target/loopback";
+    let blocks = ["/sys/block/ram", "/sys/block/loop", "/sys/block/ubd"];
+    line == local
+        || line == "/dev/mapper/control"
+        || line.strip_prefix(local).is_some_and(|rest| rest.starts_with("/discovery_auth"))
+        || blocks.iter().any(|block| line.starts_with(block))
+        || line.ends_with('*')
+        || line.ends_with("br[d]")
 }

@@ -4,66 +4,79 @@
 use rampool_lab::Init;
 use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
 
+use crate::cases::{cases, in_turn};
 use crate::cluster::{Cluster, assert_as_before, traces};
-
-const POINT: &str = "/rampool/demo";
+use crate::trio::POINT;
 
 #[test]
-fn nobody_else_touches_a_pools_disks_under_systemd_and_udev() {
-    let cluster = Cluster::boot_with("agent-debian", 2, 768, Init::Systemd);
-    let (head, donor) = (cluster.agent("n1"), cluster.agent("n2"));
-    head.node.sh("systemctl start multipathd; systemctl is-active multipathd").unwrap();
-    let before = traces(&head.node);
+fn a_pool_is_left_alone_by_debians_services_and_survives_the_agents_own() {
+    // A node that lends to itself by iSCSI is both: services take long to start.
+    let cluster = Cluster::boot_with("agent-debian", 1, 1280, Init::Systemd);
+    let cases = cases![
+        the_agents_unit_keeps_its_mounts_and_objects_when_it_is_restarted,
+        nobody_else_touches_a_pools_disks_under_systemd_and_udev,
+    ];
+    in_turn(cases, |case| case(&cluster));
+}
+
+fn nobody_else_touches_a_pools_disks_under_systemd_and_udev(cluster: &Cluster) {
+    let agent = cluster.agent("n1");
+    let node = &agent.node;
+    node.sh("systemctl start multipathd; systemctl is-active multipathd").unwrap();
+    let before = traces(node);
     for layout in [VolumeLayout::Md, VolumeLayout::Lvm] {
-        let exports = [donor.export(Backend::RdMcp, 400).unwrap()];
-        let attached = head.attach_to(&exports).unwrap();
-        head.assemble(layout, &exports).unwrap();
-        head.mkfs(FilesystemKind::Xfs, 1).unwrap();
-        head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
-        head.node.sh("echo data > /rampool/demo/f; sync; udevadm settle").unwrap();
+        let exports = [agent.export(Backend::RdMcp, 400).unwrap()];
+        let attached = agent.attach_to(&exports).unwrap();
+        agent.assemble(layout, &exports).unwrap();
+        agent.mkfs(FilesystemKind::Xfs, 1).unwrap();
+        agent.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+        node.sh("echo data > /rampool/demo/f; sync; udevadm settle").unwrap();
         // Whatever udev does when it looks at everything again.
-        head.node.sh("udevadm trigger --settle; multipath -r; udevadm settle").unwrap();
-        assert_eq!(head.node.sh("multipath -ll").unwrap(), "", "{layout:?}");
-        assert_eq!(head.node.sh("cat /rampool/demo/f").unwrap(), "data", "{layout:?}");
+        node.sh("udevadm trigger --subsystem-match=block --settle; multipath -r; udevadm settle")
+            .unwrap();
+        assert_eq!(node.sh("multipath -ll").unwrap(), "", "{layout:?}");
+        assert_eq!(node.sh("cat /rampool/demo/f").unwrap(), "data", "{layout:?}");
         // Nothing that looks for file systems or arrays is offered a member.
         let links = "find /dev/disk -type l | xargs -r readlink -f | grep /dev/sd || true";
-        assert_eq!(head.node.sh(links).unwrap(), "", "{layout:?}");
+        assert_eq!(node.sh(links).unwrap(), "", "{layout:?}");
         let member = attached.disks[0].device.as_str();
-        let seen = head.node.sh(&format!("udevadm info -q property {member}")).unwrap();
+        let seen = node.sh(&format!("udevadm info -q property {member}")).unwrap();
         assert!(!seen.contains("ID_FS_TYPE") && seen.contains("SYSTEMD_READY=0"), "{seen}");
 
-        head.unmount_demo(false).unwrap();
+        agent.unmount_demo(false).unwrap();
         // A stopped volume stays stopped, though its disks are there and udev looks at them.
-        head.stop().unwrap();
-        head.node.sh("udevadm trigger --settle; udevadm settle; sleep 1").unwrap();
-        head.node.sh("! ls -d /sys/block/md* /sys/block/dm-* 2>/dev/null").unwrap();
-        head.detach_demo().unwrap();
-        donor.destroy().unwrap();
-        head.node.sh("udevadm settle").unwrap();
-        assert_as_before(&head.node, &before);
+        agent.stop().unwrap();
+        node.sh("udevadm trigger --subsystem-match=block --settle").unwrap();
+        // What udev told systemd to start has had its turn too.
+        node.sh("while systemctl list-jobs --no-legend | grep -q .; do sleep 0.05; done").unwrap();
+        node.sh("! ls -d /sys/block/md* /sys/block/dm-* 2>/dev/null").unwrap();
+        agent.detach_demo().unwrap();
+        agent.destroy().unwrap();
+        node.sh("udevadm settle").unwrap();
+        assert_as_before(node, &before);
     }
 }
 
-#[test]
-fn the_agents_unit_keeps_its_mounts_and_objects_when_it_is_restarted() {
-    let cluster = Cluster::boot_with("agent-unit", 2, 768, Init::Systemd);
-    let (head, donor) = (cluster.agent("n1"), cluster.agent("n2"));
-    let exports = [donor.export(Backend::Tmpfs, 400).unwrap()];
-    head.attach_to(&exports).unwrap();
-    head.assemble(VolumeLayout::Md, &exports).unwrap();
-    head.mkfs(FilesystemKind::Xfs, 1).unwrap();
-    head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
-    for node in [&head.node, &donor.node] {
-        node.sh("systemctl restart rampool-agent").unwrap();
-        node.sh("systemctl kill --signal=KILL rampool-agent; sleep 2; systemctl is-active rampool-agent")
-            .unwrap();
-    }
-    head.node.sh("findmnt /rampool/demo && echo x > /rampool/demo/x && sync").unwrap();
-    let (head, donor) = (cluster.start("n1"), cluster.start("n2"));
-    assert!(head.mount_at(FilesystemKind::Xfs, POINT).unwrap().already);
-    assert!(donor.export(Backend::Tmpfs, 400).unwrap().already);
-    head.unmount_demo(false).unwrap();
-    head.stop().unwrap();
-    head.detach_demo().unwrap();
-    donor.destroy().unwrap();
+fn the_agents_unit_keeps_its_mounts_and_objects_when_it_is_restarted(cluster: &Cluster) {
+    let agent = cluster.agent("n1");
+    let node = &agent.node;
+    let exports = [agent.export(Backend::Tmpfs, 400).unwrap()];
+    agent.attach_to(&exports).unwrap();
+    agent.assemble(VolumeLayout::Md, &exports).unwrap();
+    agent.mkfs(FilesystemKind::Xfs, 1).unwrap();
+    agent.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+    node.sh("systemctl restart rampool-agent").unwrap();
+    node.sh("pid() { systemctl show --property MainPID --value rampool-agent; }; old=$(pid); \
+             systemctl kill --signal=KILL rampool-agent; \
+             until test $(pid) != 0 && test $(pid) != $old; do sleep 0.05; done; \
+             systemctl is-active rampool-agent")
+        .unwrap();
+    node.sh("findmnt /rampool/demo && echo x > /rampool/demo/x && sync").unwrap();
+    let agent = cluster.start("n1");
+    assert!(agent.mount_at(FilesystemKind::Xfs, POINT).unwrap().already);
+    assert!(agent.export(Backend::Tmpfs, 400).unwrap().already);
+    agent.unmount_demo(false).unwrap();
+    agent.stop().unwrap();
+    agent.detach_demo().unwrap();
+    agent.destroy().unwrap();
 }

@@ -3,7 +3,34 @@
 use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{Backend, FailureKind, LocalWay};
 
-use crate::cluster::{Agent, Cluster, MIB, assert_as_before, demo, export_request, traces};
+use crate::cases::{cases, in_turn};
+use crate::cluster::{
+    Agent, Cluster, HEAD, MIB, assert_as_before, demo, export_request, pool, traces,
+};
+use crate::{serving, shape};
+
+#[test]
+fn a_donor_lends_memory_and_gets_all_of_it_back() {
+    let cluster = Cluster::boot("agent-donor", 1, 1024);
+    let cases = cases![
+        what_the_floor_keeps_is_not_lent_and_the_refusal_leaves_nothing,
+        every_backend_reserves_in_full_and_gives_all_back,
+        a_taken_port_is_named_and_nothing_stays,
+        brd_serves_one_pool_and_never_beside_another_user,
+        a_local_piece_is_a_disk_of_the_node_itself,
+        after_kill_9_the_agent_knows_again_and_ends_what_was_begun,
+        serving::watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat,
+        serving::a_caller_who_leaves_finds_the_export_made,
+        serving::many_pools_at_a_time_never_get_more_than_there_is,
+        shape::mkfs_takes_every_size_from_the_smallest_to_exbibytes,
+    ];
+    in_turn(cases, |case| {
+        case(&cluster);
+        cluster.assert_as_at_boot();
+    });
+    // Last: what is the site's own stays.
+    a_sites_own_target_is_as_it_was(&cluster);
+}
 
 /// Slack for what a kernel takes and gives at its own pace.
 const SLACK: u64 = 24 * MIB;
@@ -36,9 +63,7 @@ fn lends_and_takes_back(agent: &Agent, backend: Backend) {
     assert_as_before(&agent.node, &before.0);
 }
 
-#[test]
-fn every_backend_reserves_in_full_and_gives_all_back() {
-    let cluster = Cluster::boot("agent-backends", 1, 1024);
+fn every_backend_reserves_in_full_and_gives_all_back(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     // The first export loads modules, which stay.
     agent.export(Backend::RdMcp, 8).unwrap();
@@ -50,9 +75,7 @@ fn every_backend_reserves_in_full_and_gives_all_back() {
     }
 }
 
-#[test]
-fn what_the_floor_keeps_is_not_lent_and_the_refusal_leaves_nothing() {
-    let cluster = Cluster::boot("agent-floor", 1, 512);
+fn what_the_floor_keeps_is_not_lent_and_the_refusal_leaves_nothing(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     let before = traces(&agent.node);
     let refused = agent.export(Backend::RdMcp, 4096).unwrap_err();
@@ -66,28 +89,21 @@ fn what_the_floor_keeps_is_not_lent_and_the_refusal_leaves_nothing() {
     assert_as_before(&agent.node, &before);
 }
 
-#[test]
-fn a_taken_port_is_named_and_nothing_stays() {
-    let cluster = Cluster::boot("agent-port", 1, 512);
+fn a_taken_port_is_named_and_nothing_stays(cluster: &Cluster) {
     let agent = cluster.agent("n1");
-    let script = "import socket,time; s=socket.socket(); s.bind(('0.0.0.0',3260)); s.listen(1); \
-                  time.sleep(600)";
-    let perl = "use Socket; socket(S,PF_INET,SOCK_STREAM,6); bind(S,sockaddr_in(3260,INADDR_ANY)) \
-                or die; listen(S,1); sleep 600";
-    let python = agent.node.sh("command -v python3 || true").unwrap();
-    let program = if python.is_empty() { ["perl", "-e", perl] } else { ["python3", "-c", script] };
-    agent.node.daemon("squatter", program).unwrap();
+    let squat = "use Socket; socket(S,PF_INET,SOCK_STREAM,6); \
+                 bind(S,sockaddr_in(3260,INADDR_ANY)) or die; listen(S,1); sleep 600";
+    agent.node.daemon("squatter", ["perl", "-e", squat]).unwrap();
     agent.node.sh("until ss -ltn | grep -q :3260; do sleep 0.05; done").unwrap();
     let before = traces(&agent.node);
     let refused = agent.export(Backend::RdMcp, 16).unwrap_err();
     assert_eq!(refused.kind(), FailureKind::NotNow, "{refused}");
     assert!(refused.to_string().contains("10.77.0.11:3260"), "{refused}");
     assert_as_before(&agent.node, &before);
+    agent.node.sh("kill $(pidof perl); while pidof perl; do sleep 0.05; done").unwrap();
 }
 
-#[test]
-fn brd_serves_one_pool_and_never_beside_another_user() {
-    let cluster = Cluster::boot("agent-brd", 1, 512);
+fn brd_serves_one_pool_and_never_beside_another_user(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     agent.node.sh("modprobe brd rd_nr=2 rd_size=1024").unwrap();
     let refused = agent.export(Backend::Brd, 16).unwrap_err();
@@ -96,16 +112,14 @@ fn brd_serves_one_pool_and_never_beside_another_user() {
     agent.node.sh("test -b /dev/ram1 && modprobe -r brd").unwrap();
     agent.export(Backend::Brd, 16).unwrap();
     let mut second = export_request(Backend::Brd, 16);
-    second.pool = crate::cluster::pool("other", 1);
+    second.pool = pool("other", 1);
     let refused = agent.create_export(second).unwrap_err();
     assert!(refused.said.contains("demo.1"), "{refused}");
     agent.destroy().unwrap();
     agent.node.sh("! test -e /sys/module/brd").unwrap();
 }
 
-#[test]
-fn a_local_piece_is_a_disk_of_the_node_itself() {
-    let cluster = Cluster::boot("agent-local", 1, 512);
+fn a_local_piece_is_a_disk_of_the_node_itself(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     let mut request = export_request(Backend::RdMcp, 32);
     request.way = Some(Way::Local(LocalWay {}));
@@ -125,15 +139,13 @@ fn a_local_piece_is_a_disk_of_the_node_itself() {
     assert!(agent.holdings().is_empty());
 }
 
-#[test]
-fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun() {
-    let cluster = Cluster::boot("agent-crash", 1, 512);
+fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     let before = traces(&agent.node);
-    let export = agent.export(Backend::RdMcp, 64).unwrap();
+    let export = agent.export(Backend::RdMcp, 16).unwrap();
     cluster.kill_agent("n1");
     let agent = cluster.start("n1");
-    let again = agent.export(Backend::RdMcp, 64).unwrap();
+    let again = agent.export(Backend::RdMcp, 16).unwrap();
     assert!(again.already);
     assert_eq!(again.target, export.target, "the secrets are the same");
     // Each state that a crash can leave, from the first step to the last.
@@ -143,7 +155,7 @@ fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun() {
     let states = [
         format!("mkdir {target}/core/rd_mcp_7702000"),
         format!("mkdir -p {target}/core/rd_mcp_7702000/rp.demo.1"),
-        format!("printf rd_pages=16384 > {target}/core/rd_mcp_7702000/rp.demo.1/control"),
+        format!("printf rd_pages=4096 > {target}/core/rd_mcp_7702000/rp.demo.1/control"),
         format!("printf 1 > {target}/core/rd_mcp_7702000/rp.demo.1/enable"),
         format!("mkdir -p {target}/iscsi/{iqn}"),
         format!("mkdir -p {target}/iscsi/{iqn}/tpgt_1"),
@@ -153,7 +165,7 @@ fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun() {
                  {target}/iscsi/{iqn}/tpgt_1/lun/lun_1/ramdisk"
         ),
         format!("mkdir {target}/iscsi/{iqn}/tpgt_1/np/10.77.0.11:3260"),
-        format!("mkdir {target}/iscsi/{iqn}/tpgt_1/acls/{}", crate::cluster::HEAD),
+        format!("mkdir {target}/iscsi/{iqn}/tpgt_1/acls/{HEAD}"),
     ];
     for last in 1..=states.len() {
         let build = states[..last].join(" && ");
@@ -165,7 +177,7 @@ fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun() {
         // to be taken apart.
         if last <= 6 {
             agent.node.sh(&build).unwrap();
-            let made = agent.export(Backend::RdMcp, 64).unwrap();
+            let made = agent.export(Backend::RdMcp, 16).unwrap();
             assert!(!made.already, "after {build}");
             agent.destroy().unwrap();
             assert_as_before(&agent.node, &before);
@@ -173,9 +185,7 @@ fn after_kill_9_the_agent_knows_again_and_ends_what_was_begun() {
     }
 }
 
-#[test]
-fn a_sites_own_target_is_as_it_was() {
-    let cluster = Cluster::boot("agent-foreign", 1, 512);
+fn a_sites_own_target_is_as_it_was(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     agent
         .node

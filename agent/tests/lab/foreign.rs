@@ -3,7 +3,7 @@
 use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
 
 use crate::cluster::{Cluster, HEAD, assert_as_before, traces};
-use crate::head::POINT;
+use crate::trio::POINT;
 
 /// A site's target on the donor; on the head a session with it, an array, a volume group, and
 /// mounts on both, and things that are named almost as ours.
@@ -38,9 +38,8 @@ const SITE_ALL: &str = "
     find /etc/iscsi /etc/lvm /etc/mdadm -type f | sort | xargs md5sum
     dmsetup ls; vgs --noheadings -o vg_name,lv_count";
 
-#[test]
-fn a_sites_own_storage_beside_a_pool_is_as_it_was() {
-    let cluster = Cluster::boot("agent-site", 2, 768);
+/// On `n1` and `n2`; the site's storage stays.
+pub(crate) fn a_sites_own_storage_beside_a_pool_is_as_it_was(cluster: &Cluster) {
     let (head, donor) = (cluster.agent("n1"), cluster.agent("n2"));
     donor.node.sh(SITE_TARGET).unwrap();
     head.node.sh(&format!("set -e; {SITE_HEAD}")).unwrap();

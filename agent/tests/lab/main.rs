@@ -4,12 +4,16 @@
 // The whole program is a test, its helpers too.
 #![allow(clippy::unwrap_used)]
 
+mod cases;
 mod cluster;
 mod debian;
 mod donor;
 mod foreign;
 mod head;
+mod large;
 mod mounts;
 mod pki;
+mod power;
 mod serving;
 mod shape;
+mod trio;

@@ -2,8 +2,8 @@
 
 use rampool_proto::v1::{self, FailureKind, FilesystemKind, VolumeLayout};
 
-use crate::cluster::{Agent, assert_as_before, demo};
-use crate::head::{POINT, Trio};
+use crate::cluster::{Agent, demo};
+use crate::trio::{POINT, Trio};
 
 fn mount(
     agent: &Agent,
@@ -21,9 +21,7 @@ fn mount(
     })
 }
 
-#[test]
-fn a_users_pool_is_the_users_alone_wherever_it_is_mounted() {
-    let trio = Trio::boot("agent-owner");
+pub(crate) fn a_users_pool_is_the_users_alone_wherever_it_is_mounted(trio: &Trio<'_>) {
     let (head, node) = (&trio.head, &trio.head.node);
     head.attach_to(&trio.exports).unwrap();
     head.assemble(VolumeLayout::Md, &trio.exports).unwrap();
@@ -54,9 +52,7 @@ fn a_users_pool_is_the_users_alone_wherever_it_is_mounted() {
     trio.down();
 }
 
-#[test]
-fn a_bare_device_is_its_owners_and_kept_while_it_is_open() {
-    let trio = Trio::boot("agent-bare");
+pub(crate) fn a_bare_device_is_its_owners_and_kept_while_it_is_open(trio: &Trio<'_>) {
     let (head, node) = (&trio.head, &trio.head.node);
     head.attach_to(&trio.exports).unwrap();
     let volume = head.assemble(VolumeLayout::Md, &trio.exports).unwrap();
@@ -75,9 +71,7 @@ fn a_bare_device_is_its_owners_and_kept_while_it_is_open() {
     trio.down();
 }
 
-#[test]
-fn mounts_that_others_made_of_the_pool_are_named() {
-    let trio = Trio::boot("agent-bound");
+pub(crate) fn mounts_that_others_made_of_the_pool_are_named(trio: &Trio<'_>) {
     trio.up(VolumeLayout::Md, FilesystemKind::Xfs);
     let (head, node) = (&trio.head, &trio.head.node);
     node.sh("mkdir /elsewhere && mount --bind /rampool/demo /elsewhere").unwrap();
@@ -97,7 +91,7 @@ fn mounts_that_others_made_of_the_pool_are_named() {
     // A mount namespace that does not hear of our unmounting.
     node.daemon("container", ["unshare", "-m", "--propagation", "private", "sleep", "600"])
         .unwrap();
-    node.sh("until pidof sleep; do sleep 0.05; done; sleep 0.2").unwrap();
+    node.sh("until pidof sleep; do sleep 0.05; done").unwrap();
     let busy = head.unmount_demo(false).unwrap_err();
     assert!(busy.said.contains("mount namespace of pid"), "{busy}");
     let again = head.unmount_demo(false).unwrap_err();
@@ -105,5 +99,5 @@ fn mounts_that_others_made_of_the_pool_are_named() {
     node.sh("kill $(pidof sleep); while pidof sleep; do sleep 0.05; done").unwrap();
     head.unmount_demo(false).unwrap();
     trio.down();
-    assert_as_before(node, &trio.before);
+    trio.cluster.assert_node_as_at_boot(node);
 }

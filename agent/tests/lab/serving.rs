@@ -6,9 +6,7 @@ use rampool_proto::v1::{Backend, FailureKind, HoldingKind};
 
 use crate::cluster::{Cluster, MIB, demo, export_request, pool};
 
-#[test]
-fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat() {
-    let cluster = Cluster::boot("agent-watch", 1, 512);
+pub(crate) fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     let (mut slow, mut quick) = (agent.watch(3600), agent.watch(1));
     let first = agent.next(&mut slow).unwrap();
@@ -30,12 +28,12 @@ fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat() {
         .node
         .sh("i=0; while pidof rampool-agent; do sleep 0.05; i=$((i+1)); test $i -lt 100; done")
         .unwrap();
-    assert!(cluster.start("n1").export(Backend::RdMcp, 16).unwrap().already);
+    let agent = cluster.start("n1");
+    assert!(agent.export(Backend::RdMcp, 16).unwrap().already);
+    agent.destroy().unwrap();
 }
 
-#[test]
-fn a_caller_who_leaves_finds_the_export_made() {
-    let cluster = Cluster::boot("agent-leave", 1, 1024);
+pub(crate) fn a_caller_who_leaves_finds_the_export_made(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     agent.ask_and_leave(export_request(Backend::Tmpfs, 400));
     // The next call on the same pool waits for its turn, and finds it whole.
@@ -45,9 +43,7 @@ fn a_caller_who_leaves_finds_the_export_made() {
     assert!(agent.holdings().is_empty());
 }
 
-#[test]
-fn many_pools_at_a_time_never_get_more_than_there_is() {
-    let cluster = Cluster::boot("agent-many", 1, 1024);
+pub(crate) fn many_pools_at_a_time_never_get_more_than_there_is(cluster: &Cluster) {
     let agent = cluster.agent("n1");
     let lendable = agent.inventory().unwrap().memory.unwrap().lendable_bytes;
     let before = crate::cluster::traces(&agent.node);

@@ -4,9 +4,7 @@ use rampool_agent::filesystem::shape::{Stripe, refuse_small_xfs, xfs};
 
 use crate::cluster::{Cluster, MIB};
 
-#[test]
-fn mkfs_takes_every_size_from_the_smallest_to_exbibytes() {
-    let cluster = Cluster::boot("agent-shape", 1, 768);
+pub(crate) fn mkfs_takes_every_size_from_the_smallest_to_exbibytes(cluster: &Cluster) {
     let node = cluster.lab.node("n1").unwrap();
     // The edges of our own rules, and sizes beside powers of two.
     let edges = [300, 511, 512, 639, 1023, 1024, 16_383, 16_384];
@@ -27,11 +25,11 @@ fn mkfs_takes_every_size_from_the_smallest_to_exbibytes() {
             let arguments = xfs(bytes, Stripe { chunk_kib, width }, 64, &uuid).join(" ");
             script.push_str(&format!(
                 "truncate -s {bytes} f; mkfs.xfs -N {arguments} f >/dev/null 2>out || \
-                 {{ echo {mib} MiB, {chunk_kib} KiB x {width}: $(head -3 out); }}; rm f\n"
+                 {{ echo {mib} MiB, {chunk_kib} KiB x {width}: $(head -3 out); }}\n"
             ));
         }
     }
     node.write_file("/tmp/script", 0o755, script).unwrap();
-    let refused = node.sh("sh /tmp/script").unwrap();
+    let refused = node.sh("sh /tmp/script; rm /tmp/script /tmp/out /tmp/f").unwrap();
     assert_eq!(refused, "");
 }
