@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use procfs::FromRead;
-use rampool_proto::v1::Inventory;
+use rampool_proto::v1::{FailureKind, Inventory};
+use sysinfo::{MemoryRefreshKind, System};
 
 use crate::abilities;
 use crate::config;
 use crate::holdings;
 use crate::node::Node;
-use crate::outcome::{Outcome, refused};
+use crate::outcome::{Outcome, failure, refused};
 use crate::ramdisk;
 
 /// Reads it all, now.
@@ -17,10 +17,6 @@ pub fn take(node: &Node) -> Outcome<Inventory> {
     let holdings = holdings::list(node)?;
     let memory = ramdisk::memory(node, holdings::lent(&holdings))?;
     let proc = &node.roots.proc;
-    let meminfo = proc.join("meminfo");
-    let swap = procfs::Meminfo::from_file(&meminfo)
-        .map_err(|error| refused(&meminfo, "read it", error))?
-        .swap_total;
     let boot_id = proc.join("sys/kernel/random/boot_id");
     let boot_id =
         fs::read_to_string(&boot_id).map_err(|error| refused(&boot_id, "read it", error))?;
@@ -37,15 +33,20 @@ pub fn take(node: &Node) -> Outcome<Inventory> {
         programs: node.programs.report(),
         abilities: abilities::list(node),
         holdings,
-        load: load(node),
-        swap_total_bytes: swap,
+        load: load(),
+        swap_total_bytes: swap_total()?,
     })
 }
 
 /// Load averages over 1, 5 and 15 minutes; none where the kernel does not say.
-fn load(node: &Node) -> Vec<f64> {
-    match procfs::LoadAverage::from_file(node.roots.proc.join("loadavg")) {
-        Ok(load) => vec![load.one.into(), load.five.into(), load.fifteen.into()],
-        Err(_) => Vec::new(),
-    }
+fn load() -> Vec<f64> {
+    System::load_average()
+        .map_or_else(|_| Vec::new(), |load| vec![load.one, load.five, load.fifteen])
+}
+
+/// Configured swap, in bytes.
+fn swap_total() -> Outcome<u64> {
+    let mut system = System::new().map_err(|error| failure(FailureKind::Failed, error))?;
+    system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_swap());
+    Ok(system.total_swap())
 }
