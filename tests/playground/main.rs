@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
+use clap::Parser;
 use rampool_e2e::cluster::{CONTROLLER, Cluster};
 
+/// The demo's cluster, left running until Enter or Ctrl-C.
+#[derive(Parser)]
+struct Options {}
+
 fn main() -> Result<()> {
+    let Options {} = Options::parse();
     let cluster =
         Cluster::builder("playground", 5).memory_mib(768).boot().context("boot the cluster")?;
     let name = cluster.lab.name();
