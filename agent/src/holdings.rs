@@ -24,6 +24,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
                 (backend, true) => backend.to_owned(),
                 (backend, false) => format!("{backend}, half made"),
             },
+            ..Holding::default()
         })
         .collect();
     holdings.extend(export::list(node));
@@ -35,6 +36,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
         name: volume.device.display().to_string(),
         bytes: volume.bytes,
         detail: volume.detail.clone(),
+        ..Holding::default()
     }));
     holdings.extend(mount::list(node, &volumes)?);
     Ok(holdings)

@@ -118,6 +118,36 @@ impl Agent for AgentService {
         }))
     }
 
+    async fn fence_export(
+        &self,
+        _: Request<v1::FenceExportRequest>,
+    ) -> Answer<v1::FenceExportResponse> {
+        Err(Status::unimplemented("FenceExport"))
+    }
+
+    type ReplaceMemberStream = Answers<v1::ReplaceMemberProgress>;
+
+    async fn replace_member(
+        &self,
+        _: Request<v1::ReplaceMemberRequest>,
+    ) -> Answer<Self::ReplaceMemberStream> {
+        Err(Status::unimplemented("ReplaceMember"))
+    }
+
+    async fn readd_members(
+        &self,
+        _: Request<v1::ReaddMembersRequest>,
+    ) -> Answer<v1::ReaddMembersResponse> {
+        Err(Status::unimplemented("ReaddMembers"))
+    }
+
+    async fn fail_volume(
+        &self,
+        _: Request<v1::FailVolumeRequest>,
+    ) -> Answer<v1::FailVolumeResponse> {
+        Err(Status::unimplemented("FailVolume"))
+    }
+
     async fn check_head(
         &self,
         request: Request<v1::CheckHeadRequest>,

@@ -276,8 +276,8 @@ pub fn list(node: &Node) -> Vec<Holding> {
         pool: Some(PoolId::from(&session.assembly)),
         kind: HoldingKind::Session.into(),
         name: session.target,
-        bytes: 0,
         detail: session.state,
+        ..Holding::default()
     });
     let records = records::list(node).into_iter().map(|(assembly, path)| Holding {
         pool: Some(PoolId::from(&assembly)),

@@ -67,6 +67,7 @@ fn create_in_steps(
         serial: names::serial(&wanted.assembly, &node.config.node),
         target,
         already: reserved == Change::Already && exported == Change::Already,
+        carved: 0,
     })
 }
 
@@ -110,8 +111,8 @@ pub fn list(node: &Node) -> Vec<Holding> {
             pool: Some(PoolId::from(&assembly)),
             kind: HoldingKind::Export.into(),
             name,
-            bytes: 0,
             detail,
+            ..Holding::default()
         })
         .collect()
 }

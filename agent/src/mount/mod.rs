@@ -197,6 +197,7 @@ pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
             name: volume.device.display().to_string(),
             bytes: volume.bytes,
             detail: mount.point.display().to_string(),
+            ..Holding::default()
         })
     };
     Ok(mounts.into_iter().filter_map(of).collect())
