@@ -209,11 +209,14 @@ macro_rules! calls {
 calls! {
     get_inventory(GetInventoryRequest) -> Inventory;
     destroy_export(DestroyExportRequest) -> DestroyExportResponse;
+    fence_export(FenceExportRequest) -> FenceExportResponse;
     check_head(CheckHeadRequest) -> CheckHeadResponse;
     attach(AttachRequest) -> AttachResponse;
     detach(DetachRequest) -> DetachResponse;
     assemble_volume(AssembleVolumeRequest) -> AssembleVolumeResponse;
     stop_volume(StopVolumeRequest) -> StopVolumeResponse;
+    readd_members(ReaddMembersRequest) -> ReaddMembersResponse;
+    fail_volume(FailVolumeRequest) -> FailVolumeResponse;
     make_filesystem(MakeFilesystemRequest) -> MakeFilesystemResponse;
     mount(MountRequest) -> MountResponse;
     unmount(UnmountRequest) -> UnmountResponse;
@@ -272,7 +275,7 @@ impl Agent {
     }
 
     pub(crate) fn destroy(&self) -> Answer<v1::DestroyExportResponse> {
-        self.destroy_export(v1::DestroyExportRequest { pool: demo(), force: false })
+        self.destroy_export(v1::DestroyExportRequest { pool: demo(), ..Default::default() })
     }
 
     /// What the agent says the kernel holds, as texts `kind name`.
@@ -300,6 +303,7 @@ impl Agent {
             layout: layout.into(),
             chunk_kib: 64,
             serials: exports.iter().map(|export| export.serial.clone()).collect(),
+            ..Default::default()
         })
     }
 
@@ -322,8 +326,7 @@ impl Agent {
             filesystem: kind.into(),
             mount_point: point.to_owned(),
             readme: "This is memory.\n".to_owned(),
-            uid: 0,
-            gid: 0,
+            ..Default::default()
         })
     }
 
@@ -336,7 +339,7 @@ impl Agent {
     }
 
     pub(crate) fn detach_demo(&self) -> Answer<v1::DetachResponse> {
-        self.detach(v1::DetachRequest { pool: demo() })
+        self.detach(v1::DetachRequest { pool: demo(), donors: Vec::new() })
     }
 
     /// Bytes the node could give to programs.
@@ -351,7 +354,7 @@ pub(crate) fn export_request(backend: Backend, mib: u64) -> v1::CreateExportRequ
         backend: backend.into(),
         bytes: mib * MIB,
         way: Some(Way::HeadInitiator(HEAD.to_owned())),
-        allow_swap: false,
+        ..Default::default()
     }
 }
 

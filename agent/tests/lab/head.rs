@@ -206,6 +206,7 @@ fn a_head_says_beforehand_what_it_lacks(trio: &Trio<'_>) {
             layout: layout.into(),
             filesystem: FilesystemKind::Xfs.into(),
             mount_point: point.to_owned(),
+            ..Default::default()
         })
     };
     check("", VolumeLayout::Md).unwrap();
@@ -229,7 +230,7 @@ fn a_head_says_beforehand_what_it_lacks(trio: &Trio<'_>) {
         pool: demo(),
         layout: VolumeLayout::Md.into(),
         filesystem: FilesystemKind::Xfs.into(),
-        mount_point: String::new(),
+        ..Default::default()
     });
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), FailureKind::NotNow);
