@@ -13,6 +13,7 @@
 //! | [`memory`] | how much may be lent |
 //! | [`ramdisk`], [`export`] | donor: memory, and its way out |
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
+//! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
 //! Everything below the face is blocking code, run on blocking threads. External programs go
@@ -24,6 +25,7 @@ mod command;
 pub mod config;
 mod configfs;
 pub mod export;
+pub mod fail;
 pub mod filesystem;
 pub mod head;
 pub mod holdings;

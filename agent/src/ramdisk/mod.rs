@@ -23,7 +23,7 @@ use crate::memory;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure, refused};
 
-pub(crate) use backstore::VENDOR;
+pub(crate) use backstore::{VENDOR, of_object, serial_of_object};
 
 /// What a donor is asked for.
 #[derive(Clone, Debug)]
@@ -82,6 +82,23 @@ pub fn list(node: &Node) -> Outcome<Vec<Ramdisk>> {
 /// The ramdisk of `assembly`.
 pub fn find(node: &Node, assembly: &Assembly) -> Outcome<Option<Ramdisk>> {
     Ok(list(node)?.into_iter().find(|ramdisk| ramdisk.assembly == *assembly))
+}
+
+/// The object of the ramdisk that `wanted` describes, which must be there, whole and alike.
+pub fn require(node: &Node, wanted: &Wanted) -> Outcome<PathBuf> {
+    let step = "find the memory of an earlier generation";
+    let Some(found) = find(node, &wanted.assembly)? else {
+        let said = format!("this node holds no memory of {}", wanted.assembly);
+        return Err(failure(FailureKind::NotFound, said).during(step).into());
+    };
+    compare(&found, wanted).during(step)?;
+    match found.object {
+        Some(object) if found.ready => Ok(object),
+        _ => {
+            let said = format!("the memory of {} is half made, or half freed", wanted.assembly);
+            Err(failure(FailureKind::NotFound, said).during(step).into())
+        }
+    }
 }
 
 /// The node's memory, and what of it can be lent now.

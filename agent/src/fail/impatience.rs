@@ -1,0 +1,51 @@
+//! A watch that ends sessions as soon as their donors are found to be silent, while something
+//! is under way that must not wait for them.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rampool_proto::pool_name::Assembly;
+
+use crate::attach::{self, Ending};
+use crate::node::Node;
+
+/// How often sysfs is asked for the sessions' states: nothing tells.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Twice the longest probe, and some: by then a donor that was silent from the beginning is
+/// known to be.
+const LINGER: Duration = Duration::from_secs(12);
+
+/// No session of the assembly keeps anybody waiting while this, or a clone of it, lives.
+#[derive(Clone)]
+pub struct Impatience(#[allow(dead_code)] Arc<()>);
+
+impl Impatience {
+    /// Begins it.
+    #[must_use]
+    pub fn begin(node: &Arc<Node>, assembly: &Assembly) -> Self {
+        let alive = Arc::new(());
+        watch(node, assembly, Arc::downgrade(&alive), Duration::ZERO);
+        Self(alive)
+    }
+
+    /// Begins it for as long as a silent donor may go undetected.
+    pub fn linger(node: &Arc<Node>, assembly: &Assembly) {
+        watch(node, assembly, Weak::new(), LINGER);
+    }
+}
+
+fn watch(node: &Arc<Node>, assembly: &Assembly, alive: Weak<()>, at_least: Duration) {
+    let (node, assembly) = (Arc::clone(node), assembly.clone());
+    let until = Instant::now() + at_least;
+    tokio::task::spawn_blocking(move || {
+        while alive.upgrade().is_some() || Instant::now() < until {
+            match attach::end(&node, &assembly, Ending::Silent) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(%assembly, count, "ended sessions of silent donors"),
+                Err(failure) => tracing::warn!(%failure, "a silent donor is still waited for"),
+            }
+            std::thread::sleep(GLANCE);
+        }
+    });
+}
