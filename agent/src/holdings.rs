@@ -36,6 +36,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
         name: volume.device.display().to_string(),
         bytes: volume.bytes,
         detail: volume.detail.clone(),
+        health: Some(volume::health(node, volume)),
         ..Holding::default()
     }));
     holdings.extend(mount::list(node, &volumes)?);

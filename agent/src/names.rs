@@ -73,6 +73,12 @@ pub fn dm_device(assembly: &Assembly) -> String {
     format!("{}-{LOGICAL_VOLUME}", object(assembly).replace('-', "--"))
 }
 
+/// The device mapper's name for what LVM makes while it moves a disk of the pool to another.
+#[must_use]
+pub fn dm_move(assembly: &Assembly) -> String {
+    format!("{}-pvmove0", object(assembly).replace('-', "--"))
+}
+
 /// The assembly a device mapper's name speaks of.
 #[must_use]
 pub fn parse_dm_device(name: &str) -> Option<Assembly> {

@@ -134,16 +134,42 @@ impl Agent for AgentService {
 
     async fn replace_member(
         &self,
-        _: Request<v1::ReplaceMemberRequest>,
+        request: Request<v1::ReplaceMemberRequest>,
     ) -> Answer<Self::ReplaceMemberStream> {
-        Err(Status::unimplemented("ReplaceMember"))
+        let wanted = self.checked(request::replace_member(request.into_inner()))?;
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            let progress = sender.clone();
+            let tell = move |seen: volume::Progress| {
+                // A reader who is behind misses a step of the progress, nothing else.
+                let _ = progress.try_send(Ok(v1::ReplaceMemberProgress {
+                    done_bytes: seen.done,
+                    total_bytes: seen.total,
+                    bytes_per_second: seen.per_second,
+                }));
+            };
+            if let Err(failure) = volume::replace(node, wanted, tell).await {
+                // A caller who left finds in the inventory who is a member.
+                let _ = sender.send(Err((*failure).into())).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn readd_members(
         &self,
-        _: Request<v1::ReaddMembersRequest>,
+        request: Request<v1::ReaddMembersRequest>,
     ) -> Answer<v1::ReaddMembersResponse> {
-        Err(Status::unimplemented("ReaddMembers"))
+        let request = request.into_inner();
+        let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
+        let of = assembly.clone();
+        let work = move |node: &Node| volume::readd(node, &of, &request.serials);
+        let outcome = self.node.change(&assembly, "take members back", work).await;
+        answer(outcome.map(|volume::Readded { readded, refused }| v1::ReaddMembersResponse {
+            readded,
+            refused,
+        }))
     }
 
     async fn fail_volume(

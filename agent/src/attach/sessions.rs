@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// The disk on the data unit of this session, if the kernel has made it.
-    pub(super) fn disk(&self, roots: &Roots) -> Option<OurDisk> {
+    pub(crate) fn disk(&self, roots: &Roots) -> Option<OurDisk> {
         let host = self.host()?;
         let unit = self.folder.join(format!("target{host}:0:0/{host}:0:0:{LUN}/block"));
         disks::by_name(roots, configfs::names(&unit).into_iter().next()?)
