@@ -9,6 +9,9 @@
 //! | [`node`] | configuration, programs, folders, and whose turn it is |
 //! | [`start`] | alone on the node, kernel ready |
 //! | [`inventory`], [`abilities`], [`programs`], [`holdings`] | what the node is, can, has, holds |
+//! | [`news`] | what changes without a call |
+//! | [`protect`] | the agent itself, when memory is short |
+//! | [`leave`] | what a node does before it shuts down |
 //! | [`names`] | object names to assemblies, and back |
 //! | [`memory`] | how much may be lent |
 //! | [`ramdisk`], [`export`] | donor: memory, and its way out |
@@ -31,12 +34,15 @@ pub mod head;
 pub mod holdings;
 pub mod inventory;
 pub mod memory;
+pub mod leave;
 mod modules;
 pub mod mount;
 pub mod names;
+pub mod news;
 pub mod node;
 pub mod outcome;
 pub mod programs;
+pub mod protect;
 pub mod ramdisk;
 pub mod request;
 pub mod roots;

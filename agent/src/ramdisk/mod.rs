@@ -22,6 +22,7 @@ use rampool_proto::v1::{Backend, Failure, FailureKind, Memory};
 use crate::memory;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure, refused};
+use crate::protect;
 
 pub(crate) use backstore::{VENDOR, of_object, serial_of_object};
 
@@ -125,12 +126,12 @@ pub fn reserve(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<
         None => 0,
     };
     memory::admit(wanted.bytes, held, &memory(node, 0)?)?;
-    let object = match wanted.backend {
+    let object = protect::not_at_all(|| match wanted.backend {
         Backend::RdMcp => rd_mcp::reserve(node, wanted, progress),
         Backend::Tmpfs => tmpfs::reserve(node, wanted, progress),
         Backend::Brd => brd::reserve(node, wanted, progress),
         Backend::Unspecified => Err(failure(FailureKind::Invalid, "no backend is named").into()),
-    }
+    })
     .during("reserve the memory")?;
     match find(node, &wanted.assembly)? {
         Some(made) if made.ready && made.bytes == wanted.bytes => Ok((Change::Made, object)),
