@@ -22,7 +22,10 @@ pub(crate) type Answer<T> = Result<T, Box<Failure>>;
 
 /// What packaging installs where systemd is the init.
 const UNIT: &str = include_str!("../../systemd/rampool-agent.service");
+const SHUTDOWN_UNIT: &str = include_str!("../../systemd/rampool-shutdown.service");
 const MULTIPATH: &str = include_str!("../../multipath/rampool.conf");
+
+const SHUTDOWN_PATH: &str = "/etc/systemd/system/rampool-shutdown.service";
 
 /// The log goes where the lab's dump looks for it.
 const LOG: &str = "[Service]\nEnvironment=RUST_LOG=debug,h2=info,hyper=info,rustls=info\n\
@@ -77,6 +80,7 @@ impl Cluster {
         if init == Init::Systemd {
             builder = builder
                 .persist_file("/etc/systemd/system/rampool-agent.service", 0o644, UNIT)
+                .persist_file(SHUTDOWN_PATH, 0o644, SHUTDOWN_UNIT)
                 .persist_file("/etc/systemd/system/rampool-agent.service.d/log.conf", 0o644, LOG)
                 .persist_file("/etc/multipath/conf.d/rampool.conf", 0o644, MULTIPATH)
                 .on_boot("ln -s /opt/rampool/bin/rampool-agent /usr/sbin/rampool-agent");
@@ -246,6 +250,37 @@ impl Agent {
             }
             panic!("the stream ended without an export");
         })
+    }
+
+    /// The stream to its end: all the progress that was told.
+    pub(crate) fn replace_member(
+        &self,
+        request: v1::ReplaceMemberRequest,
+    ) -> Answer<Vec<v1::ReplaceMemberProgress>> {
+        let failed = |status: tonic::Status| {
+            Box::new(Failure::from_status(&status, &self.name, "replace_member"))
+        };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async {
+            let mut stream = client.replace_member(request).await.map_err(failed)?.into_inner();
+            let mut seen = Vec::new();
+            while let Some(step) = stream.message().await.map_err(failed)? {
+                seen.push(step);
+            }
+            Ok(seen)
+        })
+    }
+
+    /// Asks for a replacement and leaves when the call has begun.
+    pub(crate) fn begin_to_replace(&self, request: v1::ReplaceMemberRequest) {
+        let mut client = self.client.clone();
+        drop(self.runtime.block_on(client.replace_member(request)).unwrap());
+    }
+
+    /// How the volume of `demo` is.
+    pub(crate) fn health(&self) -> v1::VolumeHealth {
+        let holdings = self.inventory().unwrap().holdings;
+        holdings.into_iter().find_map(|holding| holding.health).unwrap()
     }
 
     /// A stream of inventories.
