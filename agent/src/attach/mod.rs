@@ -244,14 +244,16 @@ fn find_disks(node: &Node, wanted: &Wanted, sessions: &[Session]) -> Outcome<Vec
     Ok(disks)
 }
 
+/// A disk that can be opened: its device node comes some moments after it shows in sysfs.
 fn disk_of(node: &Node, export: &Export, sessions: &[Session]) -> Option<OurDisk> {
-    match &export.target {
+    let disk = match &export.target {
         Some(target) => {
             let session = sessions.iter().find(|session| session.target == target.iqn)?;
             session.disk(&node.roots)
         }
         None => disks::by_serial(&node.roots, &export.serial),
-    }
+    };
+    disk.filter(|disk| disk.device(&node.roots).exists())
 }
 
 fn check_disk(export: &Export, disk: Option<OurDisk>) -> Outcome<OurDisk> {
@@ -321,26 +323,14 @@ fn await_ends(node: &Node, assembly: &Assembly, whose: &Whose, said: &str) -> Ou
     }
 }
 
-/// Which sessions are to end though their disks are in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Those whose donor does not answer.
-    Silent,
-    /// All.
-    All,
-}
-
 /// Logs out of sessions under whatever uses their disks: what waits for them, and all that comes
-/// after, fails. Records stay. Answers how many had to be ended.
-pub(crate) fn end(node: &Node, assembly: &Assembly, ending: Ending) -> Outcome<usize> {
-    let mut sessions = sessions::of(node, assembly);
-    sessions.retain(|session| ending == Ending::All || !session.is_up());
+/// after, fails. Records stay.
+pub(crate) fn end(node: &Node, sessions: &[Session]) -> Outcome<()> {
     if sessions.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     login::require_iscsid(node)?;
-    login::logout_sessions(node, &sessions)?;
-    Ok(sessions.len())
+    login::logout_sessions(node, sessions).map(drop)
 }
 
 /// Sessions and node records of every pool.

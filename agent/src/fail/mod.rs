@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rampool_proto::pool_name::Assembly;
 
-use crate::attach::{self, Ending};
+use crate::attach::{self, sessions};
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome};
@@ -31,8 +31,8 @@ pub fn volume(node: &Node, assembly: &Assembly) -> Outcome<Change> {
         Some(volume) => mount::of_volume(node, &volume)?,
         None => None,
     };
-    let ending = if mounted.is_some() { Ending::Silent } else { Ending::All };
-    let ended = end_sessions(node, assembly, ending).during("end the sessions");
+    let all = mounted.is_none();
+    let ended = end_sessions(node, assembly, all).during("end the sessions");
     let shut = match &mounted {
         Some(mount) => shutdown::file_system(mount).during("shut the file system down")?,
         None => Change::Already,
@@ -41,10 +41,16 @@ pub fn volume(node: &Node, assembly: &Assembly) -> Outcome<Change> {
 }
 
 /// iscsid refuses a logout in the middle of a login: then it is asked again.
-fn end_sessions(node: &Node, assembly: &Assembly, ending: Ending) -> Outcome<Change> {
+fn end_sessions(node: &Node, assembly: &Assembly, all: bool) -> Outcome<Change> {
     let patience = Instant::now() + GRACE;
     let mut change = Change::Already;
-    while attach::end(node, assembly, ending)? > 0 {
+    loop {
+        let mut sessions = sessions::of(node, assembly);
+        sessions.retain(|session| all || !session.is_up());
+        if sessions.is_empty() {
+            break;
+        }
+        attach::end(node, &sessions)?;
         change = Change::Made;
         if Instant::now() > patience {
             tracing::warn!(%assembly, "sessions stay; they are asked to end again and again");

@@ -4,10 +4,13 @@
 // The whole program is a test, its helpers too.
 #![allow(clippy::unwrap_used)]
 
+mod carved;
 mod cases;
 mod cluster;
+mod daemons;
 mod debian;
 mod donor;
+mod fail;
 mod foreign;
 mod head;
 mod large;
@@ -18,4 +21,5 @@ mod power;
 mod redundancy;
 mod serving;
 mod shape;
+mod shutdown;
 mod trio;
