@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rampool_proto::v1::{self, Backend, Duty, FailureKind, FilesystemKind, VolumeLayout};
+use rampool_proto::v1::{
+    self, Backend, Duty, FailureKind, FilesystemKind, Redundancy, VolumeLayout,
+};
 
 use crate::attach;
 use crate::node::Node;
@@ -23,7 +25,7 @@ const fn feature(name: &'static str, module: &'static str, duty: Duty) -> Featur
 }
 
 /// By modules, as `modprobe` knows them.
-const FEATURES: [Feature; 11] = [
+const FEATURES: [Feature; 13] = [
     feature("iscsi target", "iscsi_target_mod", Duty::Donor),
     feature("backend rd_mcp", "target_core_mod", Duty::Donor),
     feature("backend tmpfs", "target_core_file", Duty::Donor),
@@ -32,6 +34,8 @@ const FEATURES: [Feature; 11] = [
     feature("local disk", "tcm_loop", Duty::Head),
     feature("iscsi initiator", "iscsi_tcp", Duty::Head),
     feature("md raid0", "raid0", Duty::Head),
+    feature("md raid10", "raid10", Duty::Head),
+    feature("md raid456", "raid456", Duty::Head),
     feature("dm striped", "dm_mod", Duty::Head),
     feature("xfs", "xfs", Duty::Head),
     feature("ext4", "ext4", Duty::Head),
@@ -142,14 +146,23 @@ pub fn require_donor(node: &Node, backend: Backend) -> Outcome<()> {
 }
 
 /// Refuses if the node lacks what a head needs; programs are checked too, by their paths.
-pub fn require_head(node: &Node, layout: VolumeLayout, filesystem: FilesystemKind) -> Outcome<()> {
+pub fn require_head(
+    node: &Node,
+    layout: VolumeLayout,
+    redundancy: Redundancy,
+    filesystem: FilesystemKind,
+) -> Outcome<()> {
     let programs = &node.programs;
     programs.iscsiadm.path()?;
     let mut needed = vec!["iscsi initiator", "iscsid"];
     match layout {
         VolumeLayout::Md => {
             programs.mdadm.path()?;
-            needed.push("md raid0");
+            needed.push(match redundancy {
+                Redundancy::Mirror => "md raid10",
+                Redundancy::Parity | Redundancy::DoubleParity => "md raid456",
+                Redundancy::None | Redundancy::Unspecified => "md raid0",
+            });
         }
         VolumeLayout::Lvm => {
             programs.lvm.path()?;

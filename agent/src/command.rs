@@ -66,6 +66,32 @@ pub(crate) fn run(program: &Path, arguments: &[&str], deadline: Duration) -> Out
     tokio::runtime::Handle::current().block_on(run_within(program, arguments, deadline))
 }
 
+/// Like [`run`], once for each set of arguments, all side by side; answers in their order.
+pub(crate) fn run_each(
+    program: &Path,
+    each: Vec<Vec<String>>,
+    deadline: Duration,
+) -> Outcome<Vec<Output>> {
+    tracing::debug!(program = %program.display(), ?each, "run side by side");
+    let started: Vec<_> = each
+        .into_iter()
+        .map(|arguments| {
+            let program = program.to_owned();
+            tokio::spawn(async move {
+                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+                run_within(&program, &arguments, deadline).await
+            })
+        })
+        .collect();
+    let wait = |task: JoinHandle<Outcome<Output>>| {
+        let ended = tokio::runtime::Handle::current().block_on(task);
+        ended.unwrap_or_else(|error| Err(refused(program, "wait for it", error)))
+    };
+    // All are waited for, so that none outlives the call.
+    let ended: Vec<_> = started.into_iter().map(wait).collect();
+    ended.into_iter().collect()
+}
+
 /// Like [`run`]; an exit code other than 0 is a failure in the program's words.
 pub(crate) fn succeed(program: &Path, arguments: &[&str], deadline: Duration) -> Outcome<Output> {
     let output = run(program, arguments, deadline)?;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{FilesystemKind, VolumeLayout};
+use rampool_proto::v1::{FilesystemKind, Redundancy, VolumeLayout};
 
 use crate::abilities;
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::Outcome;
+use crate::volume;
 
 /// What the head will be asked for.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Wanted {
     pub assembly: Assembly,
     /// How disks are made one.
     pub layout: VolumeLayout,
+    /// What the pool shall bear.
+    pub redundancy: Redundancy,
     /// What is made on them.
     pub filesystem: FilesystemKind,
     /// Where it is mounted; empty for the usual place.
@@ -25,7 +28,8 @@ pub struct Wanted {
 
 /// Refuses with the first thing that is missing or in the way. Changes nothing.
 pub fn check(node: &Node, wanted: &Wanted) -> Outcome<()> {
-    abilities::require_head(node, wanted.layout, wanted.filesystem)?;
+    volume::refuse_pair(wanted.layout, wanted.redundancy)?;
+    abilities::require_head(node, wanted.layout, wanted.redundancy, wanted.filesystem)?;
     if wanted.filesystem == FilesystemKind::None {
         return Ok(());
     }

@@ -24,6 +24,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
                 (backend, true) => backend.to_owned(),
                 (backend, false) => format!("{backend}, half made"),
             },
+            ..Holding::default()
         })
         .collect();
     holdings.extend(export::list(node));
@@ -35,6 +36,8 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
         name: volume.device.display().to_string(),
         bytes: volume.bytes,
         detail: volume.detail.clone(),
+        health: Some(volume::health(node, volume)),
+        ..Holding::default()
     }));
     holdings.extend(mount::list(node, &volumes)?);
     Ok(holdings)

@@ -9,10 +9,14 @@
 //! | [`node`] | configuration, programs, folders, and whose turn it is |
 //! | [`start`] | alone on the node, kernel ready |
 //! | [`inventory`], [`abilities`], [`programs`], [`holdings`] | what the node is, can, has, holds |
+//! | [`news`] | what changes without a call |
+//! | [`protect`] | the agent itself, when memory is short |
+//! | [`leave`] | what a node does before it shuts down |
 //! | [`names`] | object names to assemblies, and back |
 //! | [`memory`] | how much may be lent |
 //! | [`ramdisk`], [`export`] | donor: memory, and its way out |
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
+//! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
 //! Everything below the face is blocking code, run on blocking threads. External programs go
@@ -24,17 +28,21 @@ mod command;
 pub mod config;
 mod configfs;
 pub mod export;
+pub mod fail;
 pub mod filesystem;
 pub mod head;
 pub mod holdings;
 pub mod inventory;
+pub mod leave;
 pub mod memory;
 mod modules;
 pub mod mount;
 pub mod names;
+pub mod news;
 pub mod node;
 pub mod outcome;
 pub mod programs;
+pub mod protect;
 pub mod ramdisk;
 pub mod request;
 pub mod roots;

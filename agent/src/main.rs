@@ -2,7 +2,7 @@
 //! to stop. What it made in the kernel stays.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use clap::Parser;
 use rampool_agent::config::Config;
 use rampool_agent::node::Node;
 use rampool_agent::service::AgentService;
-use rampool_agent::{holdings, start};
+use rampool_agent::{holdings, leave, news, protect, start};
 use rampool_proto::v1::agent_server::AgentServer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,10 @@ struct Arguments {
     /// Where the configuration is.
     #[arg(long, default_value = "/etc/rampool/agent.yaml")]
     config: PathBuf,
+    /// Unmount, stop and detach all pools this node heads, if the system is shutting down, and
+    /// end. What it lends stays.
+    #[arg(long)]
+    let_go: bool,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +56,11 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config)?;
     let credentials = config.tls.load()?;
+    if arguments.let_go {
+        return let_go(config);
+    }
     let _alone = start::alone(&config.run_folder)?;
+    protect::ourselves(Path::new("/proc"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -69,6 +77,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let listen = node.config.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        tokio::spawn(news::watch(Arc::clone(&node)));
         tracing::info!(node = node.config.node, %listen, data = %node.config.data, "ready");
         let stopping = Arc::clone(&node);
         let serving = credentials
@@ -91,6 +100,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     runtime.shutdown_background();
     tracing::info!("stopped; what the kernel holds for pools stays");
     Ok(())
+}
+
+/// What the unit `rampool-shutdown` runs when it stops.
+fn let_go(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let node = Arc::new(Node::new(config));
+    let work = async { tokio::task::spawn_blocking(move || leave::let_go(&node)).await };
+    runtime.block_on(work)?.map_err(|failure| (*failure).into())
 }
 
 /// Says what an agent before this one left in the kernel.

@@ -66,11 +66,23 @@ pub fn parse_md_device(name: &str) -> Option<Assembly> {
     parse_object(name.strip_prefix("md_")?)
 }
 
+/// Whether a block device's name is that of an array of ours, or of a part of one.
+#[must_use]
+pub fn is_md_device(name: &str) -> bool {
+    name.strip_prefix("md_").is_some_and(|rest| rest.starts_with(PREFIX))
+}
+
 /// The device mapper's name for the pool's logical volume: LVM doubles the hyphens of a group's
 /// name to tell them from the one before the volume's.
 #[must_use]
 pub fn dm_device(assembly: &Assembly) -> String {
     format!("{}-{LOGICAL_VOLUME}", object(assembly).replace('-', "--"))
+}
+
+/// The device mapper's name for what LVM makes while it moves a disk of the pool to another.
+#[must_use]
+pub fn dm_move(assembly: &Assembly) -> String {
+    format!("{}-pvmove0", object(assembly).replace('-', "--"))
 }
 
 /// The assembly a device mapper's name speaks of.

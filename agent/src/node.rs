@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rampool_proto::pool_name::Assembly;
+use rampool_proto::pool_name::{Assembly, PoolName};
 use rampool_proto::v1::{Failure, FailureKind};
 use tokio::sync::watch;
 
@@ -41,9 +41,18 @@ pub struct Node {
     stopping: watch::Sender<bool>,
 }
 
-/// Whose turn it is on each assembly. An entry lives as long as somebody holds or awaits it.
+/// What calls take turns on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Ground {
+    /// What a head has of one assembly.
+    Head(Assembly),
+    /// What a donor lends to a pool: one piece of memory may serve several generations.
+    Loan(PoolName),
+}
+
+/// Whose turn it is on each ground. An entry lives as long as somebody holds or awaits it.
 #[derive(Default)]
-struct Turns(Mutex<HashMap<Assembly, Arc<tokio::sync::Mutex<()>>>>);
+struct Turns(Mutex<HashMap<Ground, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Node {
     /// A node by its configuration; looks for programs.
@@ -96,15 +105,36 @@ impl Node {
         self.changed.subscribe()
     }
 
-    /// Does `work` on `assembly` when it is its turn. The work goes on to its end if the caller
-    /// leaves; watchers are told when it has ended.
+    /// Does `work` of a head on `assembly` when it is its turn. The work goes on to its end if
+    /// the caller leaves; watchers are told when it has ended.
     pub async fn change<T: Send + 'static>(
         self: &Arc<Self>,
         assembly: &Assembly,
         step: &'static str,
         work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let turn = self.turns.of(assembly);
+        self.in_turn(Ground::Head(assembly.clone()), assembly, step, work).await
+    }
+
+    /// Like [`change`](Self::change), on what this node lends to the pool of `assembly`, in
+    /// whichever generation.
+    pub async fn lend<T: Send + 'static>(
+        self: &Arc<Self>,
+        assembly: &Assembly,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        self.in_turn(Ground::Loan(assembly.name.clone()), assembly, step, work).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        ground: Ground,
+        assembly: &Assembly,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let turn = self.turns.of(ground);
         let Ok(turn) = tokio::time::timeout(PATIENCE, turn.lock_owned()).await else {
             let said = format!("another call on {assembly} has not ended for {PATIENCE:?}");
             let failure = Failure::new(FailureKind::TimedOut, step).saying(said);
@@ -118,10 +148,31 @@ impl Node {
             tracing::info!(assembly = %of, step, well, took_ms = took.as_millis(), "ended");
             drop(turn);
             node.turns.forget_idle();
-            node.changed.send_modify(|count| *count += 1);
+            node.tell_change();
             outcome
         });
         self.settle(task, step).await
+    }
+
+    /// Does `work` without waiting for anybody: it ends what the others wait for. Watchers are
+    /// told when it has ended.
+    pub async fn interrupt<T: Send + 'static>(
+        self: &Arc<Self>,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let node = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = work(&node);
+            node.tell_change();
+            outcome
+        });
+        self.settle(task, step).await
+    }
+
+    /// Watchers look again.
+    pub(crate) fn tell_change(&self) {
+        self.changed.send_modify(|count| *count += 1);
     }
 
     /// Reads something, in nobody's way.
@@ -153,9 +204,9 @@ impl Node {
 }
 
 impl Turns {
-    fn of(&self, assembly: &Assembly) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, ground: Ground) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(turns.entry(assembly.clone()).or_default())
+        Arc::clone(turns.entry(ground).or_default())
     }
 
     fn forget_idle(&self) {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::create_export_request::Way as WireWay;
-use rampool_proto::v1::{self, Export, FailureKind, PoolId};
+use rampool_proto::v1::{self, Export, FailureKind, PoolId, Redundancy};
 
-use crate::export::Way;
+use crate::export::{self, Way};
 use crate::head;
 use crate::names;
 use crate::outcome::{During, Outcome, failure};
@@ -35,7 +35,7 @@ pub fn assembly(pool: Option<&PoolId>) -> Outcome<Assembly> {
 }
 
 /// Of `CreateExport`.
-pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<(ramdisk::Wanted, Way)> {
+pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wanted> {
     let way = match &request.way {
         Some(WireWay::HeadInitiator(initiator)) if names::is_iqn(initiator) => {
             Way::Initiator(initiator.clone())
@@ -46,13 +46,30 @@ pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<(ramdisk::Wan
         Some(WireWay::Local(_)) => Way::Local,
         None => return invalid("it does not say to whom to export"),
     };
-    let wanted = ramdisk::Wanted {
-        assembly: assembly(request.pool.as_ref())?,
+    let assembly = assembly(request.pool.as_ref())?;
+    let ramdisk = ramdisk::Wanted {
+        assembly: earlier(&assembly, request.carved)?,
         backend: request.backend(),
         bytes: request.bytes,
         allow_swap: request.allow_swap,
     };
-    Ok((wanted, way))
+    Ok(export::Wanted { assembly, ramdisk, way })
+}
+
+/// Of `DestroyExport`: the assembly, and the one for which the memory was carved.
+pub fn destroy_export(request: &v1::DestroyExportRequest) -> Outcome<(Assembly, Assembly)> {
+    let assembly = assembly(request.pool.as_ref())?;
+    let carved = earlier(&assembly, request.carved)?;
+    Ok((assembly, carved))
+}
+
+/// The assembly of the same pool in an earlier generation; 0 means this one.
+fn earlier(assembly: &Assembly, generation: u32) -> Outcome<Assembly> {
+    if generation > assembly.generation {
+        return invalid(format!("generation {generation} is later than {assembly}"));
+    }
+    let generation = if generation == 0 { assembly.generation } else { generation };
+    Ok(Assembly { name: assembly.name.clone(), generation })
 }
 
 /// Of `CheckHead`.
@@ -60,6 +77,7 @@ pub fn check_head(request: v1::CheckHeadRequest) -> Outcome<head::Wanted> {
     Ok(head::Wanted {
         assembly: assembly(request.pool.as_ref())?,
         layout: request.layout(),
+        redundancy: redundancy(request.redundancy()),
         filesystem: request.filesystem(),
         point: PathBuf::from(request.mount_point),
     })
@@ -90,23 +108,63 @@ fn check_export(assembly: &Assembly, export: &Export) -> Outcome<()> {
     if !names::is_node(&export.donor) {
         return invalid(format!("{:?} is no node's name", export.donor));
     }
-    let serial = names::serial(assembly, &export.donor);
+    let serial = names::serial(&earlier(assembly, export.carved)?, &export.donor);
     if export.serial != serial {
         return invalid(format!("{}: serial {:?} is not {serial}", export.donor, export.serial));
     }
     Ok(())
 }
 
+/// Of `Detach`: the assembly, and whose sessions of it.
+pub fn detach(request: v1::DetachRequest) -> Outcome<(Assembly, attach::Whose)> {
+    let assembly = assembly(request.pool.as_ref())?;
+    if let Some(odd) = request.donors.iter().find(|donor| !names::is_node(donor)) {
+        return invalid(format!("{odd:?} is no node's name"));
+    }
+    let whose = match request.donors {
+        donors if donors.is_empty() => attach::Whose::All,
+        donors => attach::Whose::Donors(donors),
+    };
+    Ok((assembly, whose))
+}
+
 /// Of `AssembleVolume`.
 pub fn assemble(request: v1::AssembleVolumeRequest) -> Outcome<volume::Wanted> {
+    let assembly = assembly(request.pool.as_ref())?;
+    let formed = match request.formed {
+        0 => None,
+        generation => Some(earlier(&assembly, generation)?),
+    };
     let wanted = volume::Wanted {
-        assembly: assembly(request.pool.as_ref())?,
+        assembly,
         layout: request.layout(),
+        redundancy: redundancy(request.redundancy()),
         chunk_kib: chunk(request.chunk_kib)?,
         serials: request.serials,
+        spares: request.spares,
+        formed,
+        group_width: request.group_width,
     };
-    refuse_twice(wanted.serials.iter().map(String::as_str))?;
+    refuse_twice(wanted.serials.iter().chain(&wanted.spares).map(String::as_str))?;
     Ok(wanted)
+}
+
+/// What is not named is not there.
+fn redundancy(named: Redundancy) -> Redundancy {
+    match named {
+        Redundancy::Unspecified => Redundancy::None,
+        named => named,
+    }
+}
+
+/// Of `ReplaceMember`.
+pub fn replace_member(request: v1::ReplaceMemberRequest) -> Outcome<volume::Replacement> {
+    refuse_twice([request.old_serial.as_str(), request.new_serial.as_str()].into_iter())?;
+    Ok(volume::Replacement {
+        assembly: assembly(request.pool.as_ref())?,
+        old: request.old_serial,
+        new: request.new_serial,
+    })
 }
 
 /// Of `MakeFilesystem`.
@@ -128,13 +186,15 @@ pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
     if request.readme.len() > LONGEST_README {
         return invalid(format!("a README of {} bytes", request.readme.len()));
     }
+    let assembly = assembly(request.pool.as_ref())?;
     Ok(mount::Wanted {
-        assembly: assembly(request.pool.as_ref())?,
         kind: request.filesystem(),
         point: PathBuf::from(request.mount_point),
         readme: request.readme,
         uid: request.uid,
         gid: request.gid,
+        formed: earlier(&assembly, request.formed)?,
+        assembly,
     })
 }
 

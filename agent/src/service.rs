@@ -12,6 +12,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::fail::{self, Impatience};
 use crate::node::Node;
 use crate::outcome::Outcome;
 use crate::request;
@@ -79,20 +80,20 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::CreateExportRequest>,
     ) -> Answer<Self::CreateExportStream> {
-        let (wanted, way) = self.checked(request::create_export(request.get_ref()))?;
+        let wanted = self.checked(request::create_export(request.get_ref()))?;
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
             let progress = sender.clone();
             let assembly = wanted.assembly.clone();
             let work = move |node: &Node| {
-                export::create(node, &wanted, &way, &|reserved_bytes| {
+                export::create(node, &wanted, &|reserved_bytes| {
                     // A reader who is behind misses a step of the progress, nothing else.
                     let step = CreateExportProgress { reserved_bytes, export: None };
                     let _ = progress.try_send(Ok(step));
                 })
             };
-            let made = node.change(&assembly, "create the export", work).await;
+            let made = node.lend(&assembly, "create the export", work).await;
             let last = made.map(|export| CreateExportProgress {
                 reserved_bytes: export.bytes,
                 export: Some(export),
@@ -108,14 +109,79 @@ impl Agent for AgentService {
         request: Request<v1::DestroyExportRequest>,
     ) -> Answer<v1::DestroyExportResponse> {
         let request = request.into_inner();
-        let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
+        let (assembly, carved) = self.checked(request::destroy_export(&request))?;
         let of = assembly.clone();
-        let work = move |node: &Node| export::destroy(node, &of, request.force);
-        let outcome = self.node.change(&assembly, "destroy the export", work).await;
+        let work = move |node: &Node| export::destroy(node, &of, &carved, request.force);
+        let outcome = self.node.lend(&assembly, "destroy the export", work).await;
         answer(outcome.map(|(change, freed_bytes)| v1::DestroyExportResponse {
             already: change.already(),
             freed_bytes,
         }))
+    }
+
+    async fn fence_export(
+        &self,
+        request: Request<v1::FenceExportRequest>,
+    ) -> Answer<v1::FenceExportResponse> {
+        let assembly = self.checked(request::assembly(request.get_ref().pool.as_ref()))?;
+        let of = assembly.clone();
+        let work = move |node: &Node| export::fence(node, &of);
+        let outcome = self.node.lend(&assembly, "fence the export", work).await;
+        answer(outcome.map(|change| v1::FenceExportResponse { already: change.already() }))
+    }
+
+    type ReplaceMemberStream = Answers<v1::ReplaceMemberProgress>;
+
+    async fn replace_member(
+        &self,
+        request: Request<v1::ReplaceMemberRequest>,
+    ) -> Answer<Self::ReplaceMemberStream> {
+        let wanted = self.checked(request::replace_member(request.into_inner()))?;
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let node = Arc::clone(&self.node);
+        tokio::spawn(async move {
+            let progress = sender.clone();
+            let tell = move |seen: volume::Progress| {
+                // A reader who is behind misses a step of the progress, nothing else.
+                let _ = progress.try_send(Ok(v1::ReplaceMemberProgress {
+                    done_bytes: seen.done,
+                    total_bytes: seen.total,
+                    bytes_per_second: seen.per_second,
+                }));
+            };
+            if let Err(failure) = volume::replace(node, wanted, tell).await {
+                // A caller who left finds in the inventory who is a member.
+                let _ = sender.send(Err((*failure).into())).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn readd_members(
+        &self,
+        request: Request<v1::ReaddMembersRequest>,
+    ) -> Answer<v1::ReaddMembersResponse> {
+        let request = request.into_inner();
+        let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
+        let of = assembly.clone();
+        let work = move |node: &Node| volume::readd(node, &of, &request.serials);
+        let outcome = self.node.change(&assembly, "take members back", work).await;
+        answer(outcome.map(|volume::Readded { readded, refused }| v1::ReaddMembersResponse {
+            readded,
+            refused,
+        }))
+    }
+
+    async fn fail_volume(
+        &self,
+        request: Request<v1::FailVolumeRequest>,
+    ) -> Answer<v1::FailVolumeResponse> {
+        let assembly = self.checked(request::assembly(request.get_ref().pool.as_ref()))?;
+        // Donors that are silent already, and not known to be, are found out while it lasts.
+        Impatience::linger(&self.node, &assembly);
+        let work = move |node: &Node| fail::volume(node, &assembly);
+        let outcome = self.node.interrupt("fail the pool", work).await;
+        answer(outcome.map(|change| v1::FailVolumeResponse { already: change.already() }))
     }
 
     async fn check_head(
@@ -138,9 +204,9 @@ impl Agent for AgentService {
     }
 
     async fn detach(&self, request: Request<v1::DetachRequest>) -> Answer<v1::DetachResponse> {
-        let assembly = self.checked(request::assembly(request.get_ref().pool.as_ref()))?;
+        let (assembly, whose) = self.checked(request::detach(request.into_inner()))?;
         let of = assembly.clone();
-        let work = move |node: &Node| attach::detach(node, &of);
+        let work = move |node: &Node| attach::detach(node, &of, &whose);
         let outcome = self.node.change(&assembly, "detach the exports", work).await;
         answer(outcome.map(|change| v1::DetachResponse { already: change.already() }))
     }
@@ -197,8 +263,16 @@ impl Agent for AgentService {
         let request = request.into_inner();
         let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
         let of = assembly.clone();
-        let work = move |node: &Node| mount::unmount(node, &of, request.force);
+        // From now on, not from its turn on: another call may hold the turn and wait for a silent
+        // donor. The work keeps it when the caller has left.
+        let impatience = request.force.then(|| Impatience::begin(&self.node, &assembly));
+        let kept = impatience.clone();
+        let work = move |node: &Node| {
+            let _kept = kept;
+            mount::unmount(node, &of, request.force)
+        };
         let outcome = self.node.change(&assembly, "unmount the pool", work).await;
+        drop(impatience);
         answer(outcome.map(|(change, terminated)| v1::UnmountResponse {
             already: change.already(),
             terminated,

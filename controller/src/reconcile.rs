@@ -212,10 +212,10 @@ async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure
         vec![
             Call::Unmount(UnmountRequest { pool: pool.clone(), force: false }),
             Call::StopVolume(StopVolumeRequest { pool: pool.clone() }),
-            Call::Detach(DetachRequest { pool }),
+            Call::Detach(DetachRequest { pool, donors: Vec::new() }),
         ]
     } else {
-        vec![Call::DestroyExport(DestroyExportRequest { pool, force: false })]
+        vec![Call::DestroyExport(DestroyExportRequest { pool, force: false, carved: 0 })]
     };
     for call in calls {
         agents.call(&left.node, call, None).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, StreamExt};
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1;
 use rampool_proto::v1::controller_server::Controller;
 use rampool_proto::v1::{
     DoctorRequest, DoctorResponse, DownRequest, Event, Failure, FailureKind, GetPoolRequest,
@@ -75,6 +76,7 @@ fn node_status(node: Known, live: &[Arc<PoolRecord>]) -> NodeStatus {
         last_seen_ms: node.last_seen_ms,
         inventory: node.inventory.map(Arc::unwrap_or_clone),
         node: node.name,
+        ..NodeStatus::default()
     }
 }
 
@@ -88,6 +90,11 @@ fn spec_of(spec: Option<PoolSpec>) -> Result<PoolSpec, Failure> {
 impl Controller for ControllerService {
     type UpStream = BoxStream<'static, Result<Event, Status>>;
     type DownStream = BoxStream<'static, Result<Event, Status>>;
+    type WaitStream = BoxStream<'static, Result<Event, Status>>;
+    type ReplaceStream = BoxStream<'static, Result<Event, Status>>;
+    type EvacuateStream = BoxStream<'static, Result<Event, Status>>;
+    type FailoverStream = BoxStream<'static, Result<Event, Status>>;
+    type FailStream = BoxStream<'static, Result<Event, Status>>;
 
     async fn up(&self, request: Request<UpRequest>) -> Result<Response<Self::UpStream>, Status> {
         let spec = spec_of(request.into_inner().spec)?;
@@ -154,5 +161,65 @@ impl Controller for ControllerService {
         let findings =
             nodes.iter().flat_map(|node| doctor::examine(node, known, version)).collect();
         Ok(Response::new(DoctorResponse { findings }))
+    }
+
+    async fn wait(
+        &self,
+        _: Request<v1::WaitRequest>,
+    ) -> Result<Response<Self::WaitStream>, Status> {
+        Err(Status::unimplemented("WaitRequest"))
+    }
+
+    async fn replace(
+        &self,
+        _: Request<v1::ReplaceRequest>,
+    ) -> Result<Response<Self::ReplaceStream>, Status> {
+        Err(Status::unimplemented("ReplaceRequest"))
+    }
+
+    async fn evacuate(
+        &self,
+        _: Request<v1::EvacuateRequest>,
+    ) -> Result<Response<Self::EvacuateStream>, Status> {
+        Err(Status::unimplemented("EvacuateRequest"))
+    }
+
+    async fn drain(
+        &self,
+        _: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        Err(Status::unimplemented("DrainRequest"))
+    }
+
+    async fn failover(
+        &self,
+        _: Request<v1::FailoverRequest>,
+    ) -> Result<Response<Self::FailoverStream>, Status> {
+        Err(Status::unimplemented("FailoverRequest"))
+    }
+
+    async fn fail(
+        &self,
+        _: Request<v1::FailRequest>,
+    ) -> Result<Response<Self::FailStream>, Status> {
+        Err(Status::unimplemented("FailRequest"))
+    }
+
+    async fn renew(&self, _: Request<v1::RenewRequest>) -> Result<Response<v1::Pool>, Status> {
+        Err(Status::unimplemented("RenewRequest"))
+    }
+
+    async fn reap(
+        &self,
+        _: Request<v1::ReapRequest>,
+    ) -> Result<Response<v1::ReapResponse>, Status> {
+        Err(Status::unimplemented("ReapRequest"))
+    }
+
+    async fn recover(
+        &self,
+        _: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::RecoverResponse>, Status> {
+        Err(Status::unimplemented("RecoverRequest"))
     }
 }

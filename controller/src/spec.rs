@@ -115,6 +115,10 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         gid: spec.gid,
         patience_seconds: patience_of(spec, &profile)?,
         head_may_lend: spec.head_may_lend || profile.head_may_lend.unwrap_or(false),
+        redundancy: spec.redundancy,
+        spares: spec.spares,
+        auto_replace: spec.auto_replace,
+        at_expiry: spec.at_expiry,
     };
     Ok(Wanted { name, capacity, donors, spec: filled })
 }

@@ -94,6 +94,24 @@ pub(crate) fn refuse_in_use(roots: &Roots, disk: &OurDisk) -> Outcome<()> {
     refuse_device_in_use(roots, &disk.name)
 }
 
+/// Whether commands reach the disk `name` now, as far as its session knows.
+pub(crate) fn is_running(roots: &Roots, name: &str) -> bool {
+    scsi_state(roots, name).is_some_and(|state| state == "running")
+}
+
+/// Whether the disk `name` is gone, or its session is past its patience: whatever is asked of it
+/// fails. One that is waited for ("blocked") is not lost yet.
+pub(crate) fn is_lost(roots: &Roots, name: &str) -> bool {
+    scsi_state(roots, name).is_none_or(|state| {
+        matches!(state.as_str(), "offline" | "transport-offline" | "cancel" | "deleted")
+    })
+}
+
+/// The kernel's word (`sdev_states`, drivers/scsi/scsi_sysfs.c); none where the disk is gone.
+fn scsi_state(roots: &Roots, name: &str) -> Option<String> {
+    configfs::read(&roots.blocks().join(name).join("device/state")).ok()
+}
+
 /// How our disks are queued: no scheduler of ours between two others', completions on the CPU
 /// that asked, no seeks to avoid. What a kernel does not offer is left as it is.
 pub(crate) fn tune(roots: &Roots, disk: &OurDisk) {
@@ -121,6 +139,7 @@ pub(crate) mod tests {
         fs::create_dir_all(block.join("device")).unwrap();
         fs::create_dir_all(block.join("holders")).unwrap();
         fs::write(block.join("device/vendor"), format!("{vendor:8}\n")).unwrap();
+        fs::write(block.join("device/state"), "running\n").unwrap();
         let mut page = vec![0, 0x80, 0, u8::try_from(serial.len() + 1).unwrap()];
         page.extend(serial.bytes());
         page.push(0);
@@ -160,6 +179,23 @@ pub(crate) mod tests {
         fs::create_dir(roots.blocks().join("sdb/holders/md127")).unwrap();
         let told = refuse_device_in_use(&roots, "sdb").unwrap_err();
         assert_eq!(told.said, "it is part of md127");
+    }
+
+    #[test]
+    fn a_disk_past_its_patience_is_lost_and_one_that_is_waited_for_is_not() {
+        let (_folder, roots) = roots();
+        write_disk(&roots, "sdb", VENDOR, "s", "8:16");
+        for (state, running, lost) in [
+            ("running", true, false),
+            ("blocked", false, false),
+            ("transport-offline", false, true),
+            ("offline", false, true),
+        ] {
+            fs::write(roots.blocks().join("sdb/device/state"), format!("{state}\n")).unwrap();
+            let now = (is_running(&roots, "sdb"), is_lost(&roots, "sdb"));
+            assert_eq!(now, (running, lost), "{state}");
+        }
+        assert_eq!((is_running(&roots, "sdc"), is_lost(&roots, "sdc")), (false, true));
     }
 
     #[test]

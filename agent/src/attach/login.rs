@@ -41,11 +41,30 @@ pub(super) fn require_iscsid(node: &Node) -> Outcome<()> {
         .into())
 }
 
-/// Logs in to every target that has a record of this assembly.
-pub(super) fn login(node: &Node, assembly: &Assembly) -> Outcome<Output> {
+/// Logs in to every target that has a record of this assembly, in one go; answers what was
+/// said.
+pub(super) fn login_to_all(node: &Node, assembly: &Assembly) -> Outcome<String> {
     let iscsiadm = node.programs.iscsiadm.path()?;
     let interface = names::object(assembly);
-    command::run(iscsiadm, &["-m", "node", "-I", &interface, "--login"], LOGIN_DEADLINE)
+    let output =
+        command::run(iscsiadm, &["-m", "node", "-I", &interface, "--login"], LOGIN_DEADLINE)?;
+    Ok(words(&output))
+}
+
+/// Logs in to these targets alone, side by side; answers what was said.
+pub(super) fn login_to(node: &Node, assembly: &Assembly, targets: &[&str]) -> Outcome<String> {
+    let iscsiadm = node.programs.iscsiadm.path()?;
+    let interface = names::object(assembly);
+    let arguments = |target: &&str| {
+        ["-m", "node", "-I", &interface, "-T", target, "--login"].map(str::to_owned).into()
+    };
+    let each = targets.iter().map(arguments).collect();
+    let outputs = command::run_each(iscsiadm, each, LOGIN_DEADLINE)?;
+    Ok(outputs.iter().map(words).collect())
+}
+
+fn words(output: &Output) -> String {
+    format!("{}{}", output.stdout, output.stderr)
 }
 
 /// Logs out of every target that has a record of this assembly.
@@ -55,11 +74,17 @@ pub(super) fn logout(node: &Node, assembly: &Assembly) -> Outcome<Output> {
     command::run(iscsiadm, &["-m", "node", "-I", &interface, "--logout"], LOGOUT_DEADLINE)
 }
 
-/// Logs out of one session, record or none.
-pub(super) fn logout_session(node: &Node, session: &Session) -> Outcome<Output> {
+/// Logs out of these sessions, record or none, side by side; answers the last one's words. What
+/// each held back fails at once.
+pub(super) fn logout_sessions(node: &Node, sessions: &[Session]) -> Outcome<String> {
     let iscsiadm = node.programs.iscsiadm.path()?;
-    let id = session.id.to_string();
-    command::run(iscsiadm, &["-m", "session", "-r", &id, "-u"], LOGOUT_DEADLINE)
+    let arguments = |session: &Session| {
+        let id = session.id.to_string();
+        ["-m", "session", "-r", &id, "-u"].map(str::to_owned).into()
+    };
+    let each = sessions.iter().map(arguments).collect();
+    let outputs = command::run_each(iscsiadm, each, LOGOUT_DEADLINE)?;
+    Ok(outputs.last().map(Output::said).unwrap_or_default())
 }
 
 /// What iscsiadm says of each target it could not log in to: two lines, the target's and the

@@ -44,7 +44,35 @@ pub struct Wanted {
     pub patience_seconds: u32,
 }
 
-/// Logs in to every export that has no session yet, and finds all their disks.
+impl Wanted {
+    fn names(&self, target: &str) -> bool {
+        let targets = self.exports.iter().filter_map(|export| export.target.as_ref());
+        targets.into_iter().any(|named| named.iqn == target)
+    }
+}
+
+/// Whose sessions and records are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Every donor's.
+    All,
+    /// Those of these donors.
+    Donors(Vec<String>),
+}
+
+impl Whose {
+    /// Whether a donor's are meant.
+    #[must_use]
+    pub fn includes(&self, donor: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Donors(donors) => donors.iter().any(|named| named == donor),
+        }
+    }
+}
+
+/// Logs in to every export that has no session yet, and finds all their disks. What is attached
+/// beside them stays as it is, up or not.
 pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
     let patience = Patience::split(wanted.patience_seconds)?;
     let targets = targets(node, wanted)?;
@@ -61,16 +89,29 @@ pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
         let (assembly, initiator) = (&wanted.assembly, &wanted.initiator);
         records::write(node, assembly, initiator, patience, &missing)
             .during("write open-iscsi's records")?;
-        let output = login::login(node, assembly).during("log in to the exports")?;
-        verify(node, wanted, &format!("{}{}", output.stdout, output.stderr))?;
+        let said = login(node, assembly, &missing).during("log in to the exports")?;
+        verify(node, wanted, &said)?;
     } else {
         verify(node, wanted, "")?;
     }
-    let sessions = sessions::of(node, &wanted.assembly);
+    // Of those alone: a host whose donor is silent keeps whoever makes it look for units.
+    let mut sessions = sessions::of(node, &wanted.assembly);
+    sessions.retain(|session| wanted.names(&session.target));
     let looked = scan(node, &sessions).during("look for the disks")?;
     let disks = find_disks(node, wanted, &sessions)?;
     let changed = !missing.is_empty() || looked == Change::Made;
     Ok((if changed { Change::Made } else { Change::Already }, disks))
+}
+
+/// In one go where these are all that there are records of; else one by one, so that nobody
+/// waits for a donor that is not meant.
+fn login(node: &Node, assembly: &Assembly, missing: &[Record<'_>]) -> Outcome<String> {
+    let records = records::list(node).into_iter().filter(|(of, _)| of == assembly).count();
+    if records == missing.len() {
+        return login::login_to_all(node, assembly);
+    }
+    let targets: Vec<_> = missing.iter().map(|record| record.iqn).collect();
+    login::login_to(node, assembly, &targets)
 }
 
 /// The targets to log in to, each checked to be of this assembly.
@@ -203,14 +244,16 @@ fn find_disks(node: &Node, wanted: &Wanted, sessions: &[Session]) -> Outcome<Vec
     Ok(disks)
 }
 
+/// A disk that can be opened: its device node comes some moments after it shows in sysfs.
 fn disk_of(node: &Node, export: &Export, sessions: &[Session]) -> Option<OurDisk> {
-    match &export.target {
+    let disk = match &export.target {
         Some(target) => {
             let session = sessions.iter().find(|session| session.target == target.iqn)?;
             session.disk(&node.roots)
         }
         None => disks::by_serial(&node.roots, &export.serial),
-    }
+    };
+    disk.filter(|disk| disk.device(&node.roots).exists())
 }
 
 fn check_disk(export: &Export, disk: Option<OurDisk>) -> Outcome<OurDisk> {
@@ -228,36 +271,47 @@ fn check_disk(export: &Export, disk: Option<OurDisk>) -> Outcome<OurDisk> {
     Err(failure(FailureKind::Failed, said).into())
 }
 
-/// Logs out of everything of `assembly` and removes its records. A silent donor is no reason
+/// Logs out of what is meant of `assembly` and removes its records. A silent donor is no reason
 /// to fail; a disk in use is.
-pub fn detach(node: &Node, assembly: &Assembly) -> Outcome<Change> {
-    let open = sessions::of(node, assembly);
+pub fn detach(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<Change> {
+    let open = open(node, assembly, whose);
     for disk in open.iter().filter_map(|session| session.disk(&node.roots)) {
         disks::refuse_in_use(&node.roots, &disk)?;
     }
-    if open.is_empty() && !records::any(node, assembly) {
+    if open.is_empty() && !records::any(node, assembly, whose) {
         return Ok(Change::Already);
     }
     if !open.is_empty() {
         login::require_iscsid(node)?;
-        logout(node, assembly)?;
+        logout(node, assembly, whose)?;
     }
-    records::remove(node, assembly).during("remove open-iscsi's records")?;
+    records::remove(node, assembly, whose).during("remove open-iscsi's records")?;
     Ok(Change::Made)
 }
 
-/// By records first, all side by side; then, one by one, what has none.
-fn logout(node: &Node, assembly: &Assembly) -> Outcome<()> {
+fn open(node: &Node, assembly: &Assembly, whose: &Whose) -> Vec<Session> {
+    let mut sessions = sessions::of(node, assembly);
+    sessions.retain(|session| whose.includes(&session.donor));
+    sessions
+}
+
+/// All by their records, if all are meant; then what has none, or is one of several.
+fn logout(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<()> {
     let mut said = String::new();
-    if records::list(node).iter().any(|(of, _)| of == assembly) {
+    if *whose == Whose::All && records::any(node, assembly, whose) {
         said = login::logout(node, assembly)?.said();
     }
-    for session in sessions::of(node, assembly) {
-        said = login::logout_session(node, &session)?.said();
+    let left = open(node, assembly, whose);
+    if !left.is_empty() {
+        said = login::logout_sessions(node, &left)?;
     }
+    await_ends(node, assembly, whose, &said)
+}
+
+fn await_ends(node: &Node, assembly: &Assembly, whose: &Whose, said: &str) -> Outcome<()> {
     let patience = Instant::now() + GRACE;
     loop {
-        let Some(left) = sessions::of(node, assembly).into_iter().next() else { return Ok(()) };
+        let Some(left) = open(node, assembly, whose).into_iter().next() else { return Ok(()) };
         if Instant::now() > patience {
             return Err(Failure::new(FailureKind::Failed, "log out of the exports")
                 .by(node.programs.iscsiadm.path()?.display().to_string())
@@ -269,6 +323,16 @@ fn logout(node: &Node, assembly: &Assembly) -> Outcome<()> {
     }
 }
 
+/// Logs out of sessions under whatever uses their disks: what waits for them, and all that comes
+/// after, fails. Records stay.
+pub(crate) fn end(node: &Node, sessions: &[Session]) -> Outcome<()> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    login::require_iscsid(node)?;
+    login::logout_sessions(node, sessions).map(drop)
+}
+
 /// Sessions and node records of every pool.
 #[must_use]
 pub fn list(node: &Node) -> Vec<Holding> {
@@ -276,8 +340,9 @@ pub fn list(node: &Node) -> Vec<Holding> {
         pool: Some(PoolId::from(&session.assembly)),
         kind: HoldingKind::Session.into(),
         name: session.target,
-        bytes: 0,
         detail: session.state,
+        donor: session.donor,
+        ..Holding::default()
     });
     let records = records::list(node).into_iter().map(|(assembly, path)| Holding {
         pool: Some(PoolId::from(&assembly)),

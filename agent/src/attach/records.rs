@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::ChapSecrets;
 
+use super::Whose;
 use super::patience::Patience;
 use crate::configfs;
 use crate::names;
@@ -167,22 +168,25 @@ pub(super) fn list(node: &Node) -> Vec<(Assembly, PathBuf)> {
     found
 }
 
-/// Whether anything of `assembly` is on disk.
-pub(super) fn any(node: &Node, assembly: &Assembly) -> bool {
-    interface_path(node, assembly).exists() || !target_folders(node, assembly).is_empty()
+/// Whether anything of what is meant of `assembly` is on disk.
+pub(super) fn any(node: &Node, assembly: &Assembly, whose: &Whose) -> bool {
+    let interface = *whose == Whose::All && interface_path(node, assembly).exists();
+    interface || !target_folders(node, assembly, whose).is_empty()
 }
 
-fn target_folders(node: &Node, assembly: &Assembly) -> Vec<PathBuf> {
+fn target_folders(node: &Node, assembly: &Assembly, whose: &Whose) -> Vec<PathBuf> {
     let nodes = node.roots.iscsi.join("nodes");
-    let ours = |iqn: &String| {
-        names::parse_target(&node.config.authority, iqn).is_some_and(|(of, _)| of == *assembly)
+    let meant = |iqn: &String| {
+        names::parse_target(&node.config.authority, iqn)
+            .is_some_and(|(of, donor)| of == *assembly && whose.includes(donor))
     };
-    configfs::folders(&nodes).into_iter().filter(ours).map(|iqn| nodes.join(iqn)).collect()
+    configfs::folders(&nodes).into_iter().filter(meant).map(|iqn| nodes.join(iqn)).collect()
 }
 
-/// Removes records, interface, and the folders that hold nothing any more.
-pub(super) fn remove(node: &Node, assembly: &Assembly) -> Outcome<()> {
-    for target in target_folders(node, assembly) {
+/// Removes the records that are meant, the folders that hold nothing any more, and the interface
+/// if no other record needs it.
+pub(super) fn remove(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<()> {
+    for target in target_folders(node, assembly, whose) {
         for portal in configfs::folders(&target) {
             let portal = target.join(portal);
             remove_file(&portal.join(names::object(assembly)))?;
@@ -190,6 +194,9 @@ pub(super) fn remove(node: &Node, assembly: &Assembly) -> Outcome<()> {
             remove_if_empty(&portal)?;
         }
         remove_if_empty(&target)?;
+    }
+    if *whose != Whose::All && list(node).iter().any(|(of, _)| of == assembly) {
+        return Ok(());
     }
     let interface = interface_path(node, assembly);
     remove_file(&interface.with_file_name(DRAFT))?;
@@ -263,6 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn the_interface_goes_with_the_last_donors_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        write_one(&node);
+        let demo = assembly("demo.3");
+        let other = Whose::Donors(vec!["n9".into()]);
+        assert!(!any(&node, &demo, &other));
+        remove(&node, &demo, &other).unwrap();
+        assert!(interface_path(&node, &demo).exists() && list(&node).len() == 1);
+        let last = Whose::Donors(vec!["n2".into()]);
+        assert!(any(&node, &demo, &last));
+        remove(&node, &demo, &last).unwrap();
+        assert!(!interface_path(&node, &demo).exists() && list(&node).is_empty());
+    }
+
+    #[test]
     fn removing_leaves_other_peoples_records_and_generations() {
         let folder = tempfile::tempdir().unwrap();
         let node = fake(folder.path());
@@ -280,9 +303,9 @@ mod tests {
         }
         // What a crash while writing leaves.
         fs::write(nodes.join(IQN).join("fd00::2,3260,1").join(DRAFT), "").unwrap();
-        assert!(any(&node, &assembly("demo.3")));
-        remove(&node, &assembly("demo.3")).unwrap();
-        remove(&node, &assembly("demo.3")).unwrap();
+        assert!(any(&node, &assembly("demo.3"), &Whose::All));
+        remove(&node, &assembly("demo.3"), &Whose::All).unwrap();
+        remove(&node, &assembly("demo.3"), &Whose::All).unwrap();
         assert!(theirs.iter().all(|path| path.exists()));
         assert_eq!(list(&node).len(), 1);
         assert!(!nodes.join(IQN).join("fd00::2,3260,1").join(DRAFT).exists());

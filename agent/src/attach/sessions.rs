@@ -21,6 +21,8 @@ pub struct Session {
     pub id: u32,
     /// The target's name.
     pub target: String,
+    /// The donor at its other end.
+    pub donor: String,
     /// The initiator name it was opened with.
     pub initiator: String,
     /// e.g. "LOGGED_IN", or "FAILED" while the donor is silent.
@@ -38,13 +40,14 @@ pub fn list(node: &Node) -> Vec<Session> {
         .filter_map(|name| {
             let read = |file: &str| configfs::read(&class.join(&name).join(file)).ok();
             let target = read("targetname")?;
-            let (assembly, _) = names::parse_target(&node.config.authority, &target)?;
+            let (assembly, donor) = names::parse_target(&node.config.authority, &target)?;
             if read("ifacename")? != names::object(&assembly) {
                 return None;
             }
             Some(Session {
                 assembly,
                 id: name.strip_prefix("session")?.parse().ok()?,
+                donor: donor.to_owned(),
                 target,
                 initiator: read("initiatorname").unwrap_or_default(),
                 state: read("state").unwrap_or_default(),
@@ -79,7 +82,7 @@ impl Session {
     }
 
     /// The disk on the data unit of this session, if the kernel has made it.
-    pub(super) fn disk(&self, roots: &Roots) -> Option<OurDisk> {
+    pub(crate) fn disk(&self, roots: &Roots) -> Option<OurDisk> {
         let host = self.host()?;
         let unit = self.folder.join(format!("target{host}:0:0/{host}:0:0:{LUN}/block"));
         disks::by_name(roots, configfs::names(&unit).into_iter().next()?)
@@ -120,8 +123,8 @@ mod tests {
         write_session(&node, 5, "iqn.2026-11.org.rampool:demo.3.n3", "rp.demo.3", "FAILED");
         write_disk(&node.roots, "sd1", VENDOR, "its-serial", "8:0");
         let sessions = of(&node, &assembly("demo.3"));
-        let seen: Vec<_> = sessions.iter().map(|s| (s.id, s.is_up())).collect();
-        assert_eq!(seen, [(1, true), (5, false)]);
+        let seen: Vec<_> = sessions.iter().map(|s| (s.id, s.donor.as_str(), s.is_up())).collect();
+        assert_eq!(seen, [(1, "n2", true), (5, "n3", false)]);
         assert_eq!(sessions[0].disk(&node.roots).unwrap().serial, "its-serial");
         assert_eq!(sessions[1].disk(&node.roots), None);
         let scan = sessions[0].scan_file(&node.roots).unwrap();

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::FailureKind;
 
 use super::{LUN, target};
 use crate::attach::disks;
@@ -14,19 +13,11 @@ use crate::configfs;
 use crate::modules;
 use crate::names;
 use crate::node::Node;
-use crate::outcome::{Change, Outcome, failure};
+use crate::outcome::{Change, Outcome};
+use crate::ramdisk;
 
 const PORTAL_GROUP: &str = "tpgt_1";
 const LINK: &str = "ramdisk";
-
-pub(super) fn list(node: &Node) -> Vec<(Assembly, String)> {
-    target::named_as_ours(node, &node.roots.loopbacks())
-}
-
-fn of(node: &Node, assembly: &Assembly) -> Vec<PathBuf> {
-    let ours = list(node).into_iter().filter(|(of, _)| of == assembly);
-    ours.map(|(_, iqn)| node.roots.loopbacks().join(iqn)).collect()
-}
 
 /// Offers `object` to this node. The link is the last step: with it the disk appears.
 pub(super) fn make(node: &Node, assembly: &Assembly, object: &Path) -> Outcome<Change> {
@@ -46,41 +37,23 @@ pub(super) fn make(node: &Node, assembly: &Assembly, object: &Path) -> Outcome<C
     configfs::link(object, &unit.join(LINK))
 }
 
-pub(super) fn refuse_other_way(node: &Node, assembly: &Assembly) -> Outcome<()> {
-    match of(node, assembly).first() {
-        None => Ok(()),
-        Some(target) => Err(failure(FailureKind::Conflict, "is offered to this node itself")
-            .by(target.display().to_string())
-            .advising("destroy this export first")
-            .into()),
-    }
-}
-
 /// The kernel would let the disk go under an array that uses it.
-pub(super) fn refuse_in_use(node: &Node, assembly: &Assembly) -> Outcome<()> {
-    for (of, iqn) in list(node) {
-        let Some((_, donor)) = names::parse_target(&node.config.authority, &iqn) else { continue };
-        if of == *assembly
-            && let Some(disk) = disks::by_serial(&node.roots, &names::serial(assembly, donor))
-        {
-            disks::refuse_in_use(&node.roots, &disk)?;
-        }
-    }
-    Ok(())
+pub(super) fn refuse_in_use(node: &Node, objects: &[PathBuf]) -> Outcome<()> {
+    let disks = objects
+        .iter()
+        .filter_map(|object| disks::by_serial(&node.roots, &ramdisk::serial_of_object(object)?));
+    disks.into_iter().try_for_each(|disk| disks::refuse_in_use(&node.roots, &disk))
 }
 
-pub(super) fn remove(node: &Node, assembly: &Assembly) -> Outcome<Change> {
-    let targets = of(node, assembly);
-    for target in &targets {
-        let group = target.join(PORTAL_GROUP);
-        if group.exists() {
-            target::remove_units(&group.join("lun"))?;
-            if configfs::read(&group.join("nexus")).is_ok_and(|name| !name.is_empty()) {
-                configfs::write(&group.join("nexus"), "NULL")?;
-            }
-            configfs::remove(&group)?;
+/// Takes the target of a local disk apart in the reverse of its making.
+pub(super) fn remove(target: &Path) -> Outcome<()> {
+    let group = target.join(PORTAL_GROUP);
+    if group.exists() {
+        target::remove_units(&group.join("lun"))?;
+        if configfs::read(&group.join("nexus")).is_ok_and(|name| !name.is_empty()) {
+            configfs::write(&group.join("nexus"), "NULL")?;
         }
-        configfs::remove(target)?;
+        configfs::remove(&group)?;
     }
-    Ok(if targets.is_empty() { Change::Already } else { Change::Made })
+    configfs::remove(target).map(drop)
 }

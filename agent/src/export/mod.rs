@@ -5,13 +5,15 @@ mod chap;
 mod local;
 mod target;
 
+use std::path::PathBuf;
+
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Export, FailureKind, Holding, HoldingKind, PoolId};
+use rampool_proto::v1::{Export, Failure, FailureKind, Holding, HoldingKind, PoolId};
 
 use crate::names;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
-use crate::ramdisk::{self, Wanted};
+use crate::ramdisk;
 
 /// The logical unit that carries the data. Never 0: when a mapped unit 0 disappears under a
 /// live session, LIO answers reads from a dummy unit 0 of its own, with zeros and success.
@@ -26,35 +28,102 @@ pub enum Way {
     Local,
 }
 
-/// Reserves the memory and exports it. Where nothing was there before and a step fails,
-/// nothing is left.
-pub fn create(node: &Node, wanted: &Wanted, way: &Way, progress: &dyn Fn(u64)) -> Outcome<Export> {
-    let fresh = ramdisk::find(node, &wanted.assembly)?.is_none();
-    create_in_steps(node, wanted, way, progress).map_err(|mut why| {
-        if fresh && let Err(remains) = destroy(node, &wanted.assembly, true) {
+/// What a donor is asked to export.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Under whose name, which is the target's.
+    pub assembly: Assembly,
+    /// What. Its assembly is the one that it was carved for: this one, or an earlier one of the
+    /// pool, whose head is gone.
+    pub ramdisk: ramdisk::Wanted,
+    /// To whom.
+    pub way: Way,
+}
+
+impl Wanted {
+    fn is_earlier(&self) -> bool {
+        self.ramdisk.assembly != self.assembly
+    }
+}
+
+/// One target of ours, whichever fabric it belongs to.
+struct WayOut {
+    assembly: Assembly,
+    path: PathBuf,
+    /// The objects behind its units.
+    objects: Vec<PathBuf>,
+    local: bool,
+}
+
+impl WayOut {
+    fn shows(&self, carved: &Assembly) -> bool {
+        self.objects.iter().any(|object| ramdisk::of_object(object).as_ref() == Some(carved))
+    }
+
+    fn refuse_in_use(&self, node: &Node) -> Outcome<()> {
+        if self.local {
+            local::refuse_in_use(node, &self.objects)
+        } else {
+            target::refuse_in_use(&self.path)
+        }
+    }
+
+    fn remove(&self) -> Outcome<()> {
+        if self.local {
+            local::remove(&self.path).during("remove the local disk")
+        } else {
+            target::remove(&self.path).during("remove the export")
+        }
+    }
+}
+
+fn ways_out(node: &Node) -> Vec<WayOut> {
+    let fabrics = [(node.roots.targets(), false), (node.roots.loopbacks(), true)];
+    let mut found = Vec::new();
+    for (fabric, local) in fabrics {
+        for (assembly, name) in target::named_as_ours(node, &fabric) {
+            let path = fabric.join(name);
+            found.push(WayOut { assembly, objects: target::objects(&path), path, local });
+        }
+    }
+    found
+}
+
+/// Reserves the memory, unless it is an earlier assembly's, and exports it. Where nothing was
+/// there before and a step fails, nothing is left.
+pub fn create(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<Export> {
+    let carved = &wanted.ramdisk.assembly;
+    let had_memory = ramdisk::find(node, carved)?.is_some();
+    let had_way = ways_out(node).iter().any(|way| way.assembly == wanted.assembly);
+    create_in_steps(node, wanted, progress).map_err(|mut why| {
+        let undone = match (had_memory, had_way) {
+            (false, _) => destroy(node, &wanted.assembly, carved, true).map(drop),
+            (true, false) => fence(node, &wanted.assembly).map(drop),
+            (true, true) => Ok(()),
+        };
+        if let Err(remains) = undone {
             why.said = format!("{}; taking it back failed too: {remains}", why.said);
         }
         why
     })
 }
 
-fn create_in_steps(
-    node: &Node,
-    wanted: &Wanted,
-    way: &Way,
-    progress: &dyn Fn(u64),
-) -> Outcome<Export> {
-    let (reserved, object) = ramdisk::reserve(node, wanted, progress)?;
+fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<Export> {
+    let carved = &wanted.ramdisk.assembly;
+    let (reserved, object) = if wanted.is_earlier() {
+        (Change::Already, ramdisk::require(node, &wanted.ramdisk)?)
+    } else {
+        ramdisk::reserve(node, &wanted.ramdisk, progress)?
+    };
     let turn = node.lio_turn();
-    let (exported, target) = match way {
+    refuse_other_way(node, wanted)?;
+    let (exported, target) = match &wanted.way {
         Way::Initiator(initiator) => {
-            local::refuse_other_way(node, &wanted.assembly)?;
             let (change, target) = target::make(node, &wanted.assembly, &object, initiator)
                 .during("export the ramdisk")?;
             (change, Some(target))
         }
         Way::Local => {
-            target::refuse_other_way(node, &wanted.assembly)?;
             let change = local::make(node, &wanted.assembly, &object)
                 .during("offer the ramdisk to this node")?;
             (change, None)
@@ -63,55 +132,97 @@ fn create_in_steps(
     drop(turn);
     Ok(Export {
         donor: node.config.node.clone(),
-        bytes: wanted.bytes,
-        serial: names::serial(&wanted.assembly, &node.config.node),
+        bytes: wanted.ramdisk.bytes,
+        serial: names::serial(carved, &node.config.node),
         target,
         already: reserved == Change::Already && exported == Change::Already,
+        carved: if wanted.is_earlier() { carved.generation } else { 0 },
     })
 }
 
-/// Takes the export away and gives the memory back; answers how much it was. An export in use
-/// is refused unless `force`.
-pub fn destroy(node: &Node, assembly: &Assembly, force: bool) -> Outcome<(Change, u64)> {
-    if !force {
-        target::refuse_in_use(node, assembly)?;
-        local::refuse_in_use(node, assembly)?;
+/// A ramdisk has one way out, and an assembly one target a donor: two heads never write to one
+/// memory.
+fn refuse_other_way(node: &Node, wanted: &Wanted) -> Outcome<()> {
+    let iqn = names::target(&node.config.authority, &wanted.assembly, &node.config.node);
+    let own = match wanted.way {
+        Way::Initiator(_) => node.roots.targets().join(iqn),
+        Way::Local => node.roots.loopbacks().join(iqn),
+    };
+    let carved = &wanted.ramdisk.assembly;
+    let other = ways_out(node)
+        .into_iter()
+        .find(|way| way.path != own && (way.assembly == wanted.assembly || way.shows(carved)));
+    let Some(other) = other else { return Ok(()) };
+    let (said, advice) = if other.assembly != wanted.assembly {
+        let said = format!("shows the memory of {carved} to the head of {}", other.assembly);
+        (said, format!("fence {} first: its head may still write", other.assembly))
+    } else {
+        let whom = if other.local { "to this node itself" } else { "by iSCSI" };
+        (format!("is exported {whom} already"), "destroy this export first".to_owned())
+    };
+    let program = other.path.display().to_string();
+    Err(failure(FailureKind::Conflict, said).by(program).advising(advice).into())
+}
+
+/// Ends the access of the head of `assembly`, and keeps the memory. The kernel removes an ACL
+/// only when its session has ended, and a session ends when its last command has: afterwards
+/// nothing of that head is written any more.
+pub fn fence(node: &Node, assembly: &Assembly) -> Outcome<Change> {
+    let _turn = node.lio_turn();
+    let of = |node: &Node| ways_out(node).into_iter().filter(|way| way.assembly == *assembly);
+    let mut change = Change::Already;
+    for way in of(node) {
+        way.remove()?;
+        change = Change::Made;
     }
+    match of(node).next() {
+        None => Ok(change),
+        Some(left) => Err(still_there(&left.path.display().to_string())),
+    }
+}
+
+/// Takes every way out of the memory carved for `carved` away, and the target of `assembly`;
+/// then gives the memory back and answers how much it was. What is in use is refused unless
+/// `force`.
+pub fn destroy(
+    node: &Node,
+    assembly: &Assembly,
+    carved: &Assembly,
+    force: bool,
+) -> Outcome<(Change, u64)> {
+    let concerned =
+        |way: &WayOut| way.assembly == *assembly || way.assembly == *carved || way.shows(carved);
     let turn = node.lio_turn();
-    let target = target::remove(node, assembly).during("remove the export")?;
-    let local = local::remove(node, assembly).during("remove the local disk")?;
-    drop(turn);
-    let had_memory = ramdisk::find(node, assembly)?.is_some();
-    let freed = ramdisk::free(node, assembly).during("free the memory")?;
-    let left: Vec<_> = list(node).into_iter().filter(|h| is_of(h, assembly)).collect();
-    if let Some(left) = left.first() {
-        let said = format!("{} is still there", left.name);
-        return Err(failure(FailureKind::Failed, said).during("verify").into());
+    let ways: Vec<_> = ways_out(node).into_iter().filter(concerned).collect();
+    if !force {
+        ways.iter().try_for_each(|way| way.refuse_in_use(node))?;
     }
-    let nothing = target == Change::Already && local == Change::Already && !had_memory;
+    ways.iter().try_for_each(WayOut::remove)?;
+    drop(turn);
+    let had_memory = ramdisk::find(node, carved)?.is_some();
+    let freed = ramdisk::free(node, carved).during("free the memory")?;
+    if let Some(left) = ways_out(node).into_iter().find(concerned) {
+        return Err(still_there(&left.path.display().to_string()));
+    }
+    let nothing = ways.is_empty() && !had_memory;
     Ok((if nothing { Change::Already } else { Change::Made }, freed))
 }
 
-fn is_of(holding: &Holding, assembly: &Assembly) -> bool {
-    holding.pool.as_ref() == Some(&PoolId::from(assembly))
+fn still_there(what: &str) -> Box<Failure> {
+    failure(FailureKind::Failed, format!("{what} is still there")).during("verify").into()
 }
 
 /// Every export of every pool.
 #[must_use]
 pub fn list(node: &Node) -> Vec<Holding> {
-    let targets = target::list(node).into_iter().map(|(assembly, iqn)| {
-        let detail = target::describe(node, &iqn);
-        (assembly, iqn, detail)
-    });
-    let locals = local::list(node).into_iter().map(|(a, iqn)| (a, iqn, "local disk".to_owned()));
-    targets
-        .chain(locals)
-        .map(|(assembly, name, detail)| Holding {
-            pool: Some(PoolId::from(&assembly)),
+    ways_out(node)
+        .into_iter()
+        .map(|way| Holding {
+            pool: Some(PoolId::from(&way.assembly)),
             kind: HoldingKind::Export.into(),
-            name,
-            bytes: 0,
-            detail,
+            name: way.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            detail: if way.local { "local disk".to_owned() } else { target::describe(&way.path) },
+            ..Holding::default()
         })
         .collect()
 }

@@ -49,11 +49,6 @@ fn iqn(node: &Node, assembly: &Assembly) -> String {
     names::target(&node.config.authority, assembly, &node.config.node)
 }
 
-/// All targets of ours.
-pub(super) fn list(node: &Node) -> Vec<(Assembly, String)> {
-    named_as_ours(node, &node.roots.targets())
-}
-
 /// The folders of `fabric` whose names are our exports'.
 pub(super) fn named_as_ours(node: &Node, fabric: &Path) -> Vec<(Assembly, String)> {
     configfs::folders(fabric)
@@ -65,10 +60,18 @@ pub(super) fn named_as_ours(node: &Node, fabric: &Path) -> Vec<(Assembly, String
         .collect()
 }
 
-/// All targets of `assembly`: one, unless this node's name was changed while it lent.
-fn of(node: &Node, assembly: &Assembly) -> Vec<PathBuf> {
-    let ours = list(node).into_iter().filter(|(of, _)| of == assembly);
-    ours.map(|(_, iqn)| node.roots.targets().join(iqn)).collect()
+/// The storage objects that the units of a target link to, as paths within LIO's tree.
+pub(super) fn objects(target: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for group in configfs::folders(target) {
+        let units = target.join(group).join("lun");
+        for unit in configfs::folders(&units).iter().map(|unit| units.join(unit)) {
+            let names = configfs::names(&unit);
+            let links = names.iter().map(|name| unit.join(name)).filter(|path| path.is_symlink());
+            found.extend(links.filter_map(|link| std::fs::canonicalize(link).ok()));
+        }
+    }
+    found
 }
 
 /// Exports `object` to `initiator`: makes what is missing, compares what is there.
@@ -152,17 +155,6 @@ fn open_portal(node: &Node, group: &Path) -> Outcome<Change> {
     })
 }
 
-/// A ramdisk has one way out.
-pub(super) fn refuse_other_way(node: &Node, assembly: &Assembly) -> Outcome<()> {
-    match of(node, assembly).first() {
-        None => Ok(()),
-        Some(target) => Err(failure(FailureKind::Conflict, "is exported by iSCSI already")
-            .by(target.display().to_string())
-            .advising("destroy this export first")
-            .into()),
-    }
-}
-
 /// Who is logged in to a target: its own record is the kernel's.
 fn sessions(target: &Path) -> Vec<String> {
     let mut initiators = Vec::new();
@@ -179,11 +171,10 @@ fn sessions(target: &Path) -> Vec<String> {
 }
 
 /// For the inventory: in which state a target is.
-pub(super) fn describe(node: &Node, iqn: &str) -> String {
-    let target = node.roots.targets().join(iqn);
+pub(super) fn describe(target: &Path) -> String {
     let enable = target.join(format!("tpgt_{PORTAL_GROUP}/enable"));
     let enabled = configfs::read(&enable).is_ok_and(|value| value == "1");
-    match (enabled, sessions(&target).as_slice()) {
+    match (enabled, sessions(target).as_slice()) {
         (false, _) => "not enabled".to_owned(),
         (true, []) => "enabled, no session".to_owned(),
         (true, who) => format!("session of {}", who.join(", ")),
@@ -191,35 +182,28 @@ pub(super) fn describe(node: &Node, iqn: &str) -> String {
 }
 
 /// The kernel would let a target go under its session, and the user's data with it.
-pub(super) fn refuse_in_use(node: &Node, assembly: &Assembly) -> Outcome<()> {
-    for target in of(node, assembly) {
-        if let Some(initiator) = sessions(&target).first() {
-            return Err(Failure::new(FailureKind::Busy, "remove the export")
-                .by(target.display().to_string())
-                .saying(format!("{initiator} is logged in"))
-                .advising("detach the pool's head first")
-                .into());
-        }
+pub(super) fn refuse_in_use(target: &Path) -> Outcome<()> {
+    match sessions(target).first() {
+        None => Ok(()),
+        Some(initiator) => Err(Failure::new(FailureKind::Busy, "remove the export")
+            .by(target.display().to_string())
+            .saying(format!("{initiator} is logged in"))
+            .advising("detach the pool's head first")
+            .into()),
     }
-    Ok(())
 }
 
-/// Takes the targets of `assembly` apart in the reverse of their making.
-pub(super) fn remove(node: &Node, assembly: &Assembly) -> Outcome<Change> {
-    let targets = of(node, assembly);
-    for target in &targets {
-        for group in configfs::folders(target) {
-            if group.starts_with("tpgt_") {
-                remove_group(&target.join(group))?;
-            }
-        }
-        configfs::remove(target)?;
+/// Takes a target apart in the reverse of its making.
+pub(super) fn remove(target: &Path) -> Outcome<()> {
+    for group in configfs::folders(target).iter().filter(|group| group.starts_with("tpgt_")) {
+        remove_group(&target.join(group))?;
     }
-    Ok(if targets.is_empty() { Change::Already } else { Change::Made })
+    configfs::remove(target).map(drop)
 }
 
 fn remove_group(group: &Path) -> Outcome<()> {
-    // Ends the sessions; the portal keeps listening for other targets.
+    // Ends the sessions, each when its last command has ended; the portal keeps listening for
+    // other targets.
     configfs::set(&group.join("enable"), "0")?;
     let acls = group.join("acls");
     for initiator in configfs::folders(&acls) {

@@ -14,7 +14,7 @@ use crate::command;
 use crate::names;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
-use crate::volume;
+use crate::volume::{self, Volume};
 use shape::Stripe;
 
 /// Terabytes of allocation groups over a network, each a few writes.
@@ -75,6 +75,23 @@ pub fn make(node: &Node, wanted: &Wanted) -> Outcome<Change> {
         }
     }
     .during("verify the file system")
+}
+
+/// Refuses unless the volume carries the file system that was made for `formed`.
+pub(crate) fn require(volume: &Volume, kind: FilesystemKind, formed: &Assembly) -> Outcome<()> {
+    let found = signature::read(&volume.device)?;
+    let uuid = names::filesystem_uuid(formed);
+    if found.as_ref().is_some_and(|found| found.uuid == uuid && found.kind == kind) {
+        return Ok(());
+    }
+    let carries = found.map_or("nothing that is known".to_owned(), |found| {
+        format!("{} with the UUID {}", label(found.kind), found.uuid)
+    });
+    let said = format!("carries {carries}; {} of {formed} has {uuid}", label(kind));
+    Err(failure(FailureKind::NotFound, said)
+        .by(volume.device.display().to_string())
+        .during("look for the pool's file system")
+        .into())
 }
 
 /// The name that mount(2) and people know it by.

@@ -32,6 +32,8 @@ const README: &str = "README";
 pub struct Wanted {
     /// Whose volume.
     pub assembly: Assembly,
+    /// Whose file system: this assembly's, or an earlier one's.
+    pub formed: Assembly,
     /// What is on it.
     pub kind: FilesystemKind,
     /// Where; empty for the usual place.
@@ -76,6 +78,7 @@ pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
                 .into());
         }
         None => {
+            filesystem::require(&volume, wanted.kind, &wanted.formed)?;
             mount_at(node, &volume, wanted.kind, point, *point == usual)?;
             Change::Made
         }
@@ -197,6 +200,7 @@ pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
             name: volume.device.display().to_string(),
             bytes: volume.bytes,
             detail: mount.point.display().to_string(),
+            ..Holding::default()
         })
     };
     Ok(mounts.into_iter().filter_map(of).collect())

@@ -21,7 +21,9 @@ use crate::volume::{self, Volume};
 
 /// How long processes may take to end when asked, and when killed.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-const KILL_GRACE: Duration = Duration::from_secs(2);
+/// One that waits for a silent donor dies when the donor is known to be silent, after two probes
+/// of five seconds at most.
+const KILL_GRACE: Duration = Duration::from_secs(12);
 
 /// New processes may come while old ones are ended; for ever they are not chased.
 const ROUNDS: usize = 3;

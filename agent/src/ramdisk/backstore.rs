@@ -53,6 +53,18 @@ pub(super) fn list(roots: &Roots) -> Vec<Ramdisk> {
     found
 }
 
+/// The assembly for which the ramdisk behind an object was carved.
+pub(crate) fn of_object(object: &Path) -> Option<Assembly> {
+    names::parse_object(object.file_name()?.to_str()?)
+}
+
+/// An object's unit serial. A donor that was given another name since keeps the old one here.
+pub(crate) fn serial_of_object(object: &Path) -> Option<String> {
+    // `T10 VPD Unit Serial Number: <serial>`
+    let text = configfs::read(&object.join("wwn/vpd_unit_serial")).ok()?;
+    Some(text.rsplit_once(": ")?.1.trim().to_owned())
+}
+
 fn describe(roots: &Roots, assembly: Assembly, backend: Backend, object: PathBuf) -> Ramdisk {
     let ready = configfs::read(&object.join("enable")).is_ok_and(|value| value == "1");
     let info = configfs::read(&object.join("info")).unwrap_or_default();

@@ -22,8 +22,9 @@ use rampool_proto::v1::{Backend, Failure, FailureKind, Memory};
 use crate::memory;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure, refused};
+use crate::protect;
 
-pub(crate) use backstore::VENDOR;
+pub(crate) use backstore::{VENDOR, of_object, serial_of_object};
 
 /// What a donor is asked for.
 #[derive(Clone, Debug)]
@@ -84,6 +85,23 @@ pub fn find(node: &Node, assembly: &Assembly) -> Outcome<Option<Ramdisk>> {
     Ok(list(node)?.into_iter().find(|ramdisk| ramdisk.assembly == *assembly))
 }
 
+/// The object of the ramdisk that `wanted` describes, which must be there, whole and alike.
+pub fn require(node: &Node, wanted: &Wanted) -> Outcome<PathBuf> {
+    let step = "find the memory of an earlier generation";
+    let Some(found) = find(node, &wanted.assembly)? else {
+        let said = format!("this node holds no memory of {}", wanted.assembly);
+        return Err(failure(FailureKind::NotFound, said).during(step).into());
+    };
+    compare(&found, wanted).during(step)?;
+    match found.object {
+        Some(object) if found.ready => Ok(object),
+        _ => {
+            let said = format!("the memory of {} is half made, or half freed", wanted.assembly);
+            Err(failure(FailureKind::NotFound, said).during(step).into())
+        }
+    }
+}
+
 /// The node's memory, and what of it can be lent now.
 pub fn memory(node: &Node, lent: u64) -> Outcome<Memory> {
     let path = node.roots.proc.join("meminfo");
@@ -108,12 +126,12 @@ pub fn reserve(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<
         None => 0,
     };
     memory::admit(wanted.bytes, held, &memory(node, 0)?)?;
-    let object = match wanted.backend {
+    let object = protect::not_at_all(|| match wanted.backend {
         Backend::RdMcp => rd_mcp::reserve(node, wanted, progress),
         Backend::Tmpfs => tmpfs::reserve(node, wanted, progress),
         Backend::Brd => brd::reserve(node, wanted, progress),
         Backend::Unspecified => Err(failure(FailureKind::Invalid, "no backend is named").into()),
-    }
+    })
     .during("reserve the memory")?;
     match find(node, &wanted.assembly)? {
         Some(made) if made.ready && made.bytes == wanted.bytes => Ok((Change::Made, object)),

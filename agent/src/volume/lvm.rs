@@ -11,6 +11,8 @@ use std::time::Duration;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{FailureKind, VolumeLayout};
 
+use super::group::{self, Found};
+use super::mapped;
 use super::members;
 use super::{Volume, Wanted};
 use crate::attach::disks::{self, OurDisk};
@@ -19,7 +21,7 @@ use crate::configfs;
 use crate::memory::MIB;
 use crate::names::{self, LOGICAL_VOLUME};
 use crate::node::Node;
-use crate::outcome::{During, Outcome, failure};
+use crate::outcome::{Change, During, Outcome, failure};
 use crate::roots::Roots;
 
 /// 128 disks over the network: labels and metadata took 4 s in the lab.
@@ -36,7 +38,7 @@ pub(super) fn describe(roots: &Roots, name: &str) -> Option<Volume> {
     }
     let sectors: u64 =
         configfs::read(&roots.blocks().join(name).join("size")).ok()?.parse().ok()?;
-    let width = slaves(roots, name).len();
+    let width = mapped::leaves(roots, name).len();
     Some(Volume {
         assembly,
         layout: VolumeLayout::Lvm,
@@ -48,11 +50,8 @@ pub(super) fn describe(roots: &Roots, name: &str) -> Option<Volume> {
     })
 }
 
-fn slaves(roots: &Roots, name: &str) -> Vec<String> {
-    configfs::names(&roots.blocks().join(name).join("slaves"))
-}
-
-/// Refuses if the volume stands on other disks than `wanted` or in other chunks.
+/// Refuses if the volume stands on other disks than `wanted` or in other chunks. While a disk
+/// is moved away, the one that it is moved to belongs to the volume too.
 pub(super) fn compare(
     node: &Node,
     volume: &Volume,
@@ -61,19 +60,21 @@ pub(super) fn compare(
 ) -> Outcome<()> {
     let mut members: Vec<_> = disks.iter().map(|disk| disk.name.clone()).collect();
     members.sort();
-    let now = slaves(&node.roots, &volume.name);
-    // The stripe's width times its chunk, as the device tells file systems.
-    let queue = node.roots.blocks().join(&volume.name).join("queue/minimum_io_size");
-    let chunk = configfs::read(&queue).unwrap_or_default();
-    let wanted_chunk = (u64::from(wanted.chunk_kib) * 1024).to_string();
-    if now == members && (chunk == wanted_chunk || members.len() == 1) {
+    let moving = mapped::moving(node, &volume.assembly);
+    let is_joining = |name: &String| {
+        moving.as_ref().is_some_and(|moving| moving.to == *name) && !members.contains(name)
+    };
+    let mut now = mapped::leaves(&node.roots, &volume.name);
+    now.retain(|name| !is_joining(name));
+    let chunk = mapped::chunk_kib(&node.roots, &volume.name);
+    if now == members && (chunk == wanted.chunk_kib || members.len() == 1) {
         return Ok(());
     }
     let said = format!(
-        "is striped over {} in chunks of {chunk} bytes; {} in chunks of {wanted_chunk} were \
-         asked for",
+        "is striped over {} in chunks of {chunk} KiB; {} in chunks of {} KiB were asked for",
         now.join(" "),
-        members.join(" ")
+        members.join(" "),
+        wanted.chunk_kib
     );
     Err(failure(FailureKind::Conflict, said)
         .by(volume.device.display().to_string())
@@ -82,25 +83,27 @@ pub(super) fn compare(
 }
 
 pub(super) fn assemble(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
-    if is_whole(node, &wanted.assembly, disks).during("look at the disks")? {
-        return activate(node, &wanted.assembly, disks).during("activate the volume again");
+    let found = group::report(node, &wanted.assembly, disks).during("look at the disks")?;
+    match group::judge(wanted, disks, &node.roots, &found).during("look at the disks")? {
+        Found::Whole(name) => {
+            rename(node, wanted, &name, disks).during("name the volume group")?;
+            activate(node, &wanted.assembly, disks).during("activate the volume again")
+        }
+        Found::Nothing => {
+            members::clear(&node.roots, disks).during("clear the disks")?;
+            make_group(node, wanted, disks).during("make the volume group")?;
+            make_volume(node, wanted, disks).during("make the logical volume")
+        }
     }
-    members::clear(&node.roots, disks).during("clear the disks")?;
-    make_group(node, wanted, disks).during("make the volume group")?;
-    make_volume(node, wanted, disks).during("make the logical volume")
 }
 
-/// Whether the disks carry this assembly's group with its volume, and nobody else does.
-fn is_whole(node: &Node, assembly: &Assembly, disks: &[OurDisk]) -> Outcome<bool> {
-    let group = names::object(assembly);
-    let columns = "vg_name,lv_name,pv_count,vg_missing_pv_count";
-    let arguments = ["lvs", "--noheadings", "--separator", ",", "-o", columns];
-    let output = lvm(node, &group, disks, &arguments, &[])?;
-    Ok(output.status.success() && reports_whole(&output.stdout, &group, disks.len()))
-}
-
-fn reports_whole(report: &str, group: &str, width: usize) -> bool {
-    report.trim() == format!("{group},{LOGICAL_VOLUME},{width},0")
+/// A group is named for the assembly that uses it: the volume's device is named for the group.
+fn rename(node: &Node, wanted: &Wanted, from: &str, disks: &[OurDisk]) -> Outcome<()> {
+    let group = names::object(&wanted.assembly);
+    if from == group {
+        return Ok(());
+    }
+    must(node, &lvm(node, &group, &group::readable(node, disks), &["vgrename"], &[from, &group])?)
 }
 
 fn make_group(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
@@ -152,7 +155,7 @@ fn activate(node: &Node, assembly: &Assembly, disks: &[OurDisk]) -> Outcome<()> 
     let group = names::object(assembly);
     let volume = format!("{group}/{LOGICAL_VOLUME}");
     let arguments = ["lvchange", "--activate", "y", "--yes"];
-    must(node, &lvm(node, &group, disks, &arguments, &[&volume])?)
+    must(node, &lvm(node, &group, &group::readable(node, disks), &arguments, &[&volume])?)
 }
 
 /// A group counts its extents in 32 bits, and slows down with their number: one mebibyte each
@@ -166,12 +169,12 @@ fn extent_mib(bytes: impl Iterator<Item = u64>) -> u64 {
     extent
 }
 
-fn devices(node: &Node, disks: &[OurDisk]) -> Vec<String> {
+pub(super) fn devices(node: &Node, disks: &[OurDisk]) -> Vec<String> {
     disks.iter().map(|disk| disk.device(&node.roots).display().to_string()).collect()
 }
 
 /// Runs one LVM command that sees nothing but `disks`.
-fn lvm(
+pub(super) fn lvm(
     node: &Node,
     group: &str,
     disks: &[OurDisk],
@@ -186,7 +189,7 @@ fn lvm(
     command::run(node.programs.lvm.path()?, &arguments, DEADLINE)
 }
 
-fn must(node: &Node, output: &Output) -> Outcome<()> {
+pub(super) fn must(node: &Node, output: &Output) -> Outcome<()> {
     if output.status.success() {
         return Ok(());
     }
@@ -210,12 +213,25 @@ fn configuration(group: &str, udev: bool) -> String {
     )
 }
 
-/// Removes the mapped device. The metadata stays on the disks, until their memory goes.
+/// Removes the mapped device, and what of a move is under it. The metadata stays on the disks,
+/// until their memory goes.
 pub(super) fn stop(node: &Node, volume: &Volume) -> Outcome<()> {
-    let mapped = names::dm_device(&volume.assembly);
-    command::succeed(node.programs.dmsetup.path()?, &["remove", "--retry", &mapped], DEADLINE)
-        .during("stop the logical volume")
-        .map(drop)
+    remove(node, &names::dm_device(&volume.assembly)).during("stop the logical volume")
+}
+
+/// Removes what a move left when its volume went first.
+pub(super) fn stop_moving(node: &Node, assembly: &Assembly) -> Outcome<Change> {
+    let mapped = names::dm_move(assembly);
+    if mapped::block(&node.roots, &mapped).is_none() {
+        return Ok(Change::Already);
+    }
+    remove(node, &mapped).during("stop the move of a disk")?;
+    Ok(Change::Made)
+}
+
+fn remove(node: &Node, mapped: &str) -> Outcome<()> {
+    let dmsetup = node.programs.dmsetup.path()?;
+    command::succeed(dmsetup, &["remove", "--retry", mapped], DEADLINE).map(drop)
 }
 
 /// Takes away the names in /dev of a volume that is gone: without udev nobody else does.
@@ -224,9 +240,10 @@ pub(super) fn forget(roots: &Roots, assembly: &Assembly) {
         return;
     }
     let folder = roots.dev.join(names::object(assembly));
-    let mapped = roots.dev.join("mapper").join(names::dm_device(assembly));
     // What is not there need not go; the folder goes if nothing else is in it.
-    let _ = fs::remove_file(mapped);
+    for mapped in [names::dm_device(assembly), names::dm_move(assembly)] {
+        let _ = fs::remove_file(roots.dev.join("mapper").join(mapped));
+    }
     let _ = fs::remove_file(folder.join(LOGICAL_VOLUME));
     let _ = fs::remove_dir(&folder);
 }
@@ -250,19 +267,6 @@ mod tests {
     #[test]
     fn extents_of_usual_pools_lose_nothing() {
         assert_eq!(extent_mib([1 << 40; 128].into_iter()), 1);
-    }
-
-    #[test]
-    fn only_a_whole_group_of_ours_is_activated_again() {
-        assert!(reports_whole("  rp.demo.3,scratch,4,0\n", "rp.demo.3", 4));
-        for report in [
-            "",
-            "  rp.demo.3,scratch,4,1\n",
-            "  rp.demo.3,scratch,3,0\n",
-            "  rp.demo.3,scratch,4,0\n  other,home,1,0\n",
-        ] {
-            assert!(!reports_whole(report, "rp.demo.3", 4), "{report}");
-        }
     }
 
     #[test]

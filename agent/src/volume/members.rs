@@ -20,13 +20,43 @@ const SUPERBLOCK: u64 = 4096;
 /// Its first four bytes, little-endian.
 const MAGIC: u32 = 0xa92b_4efc;
 
-/// The array's name within it: 32 bytes, ended by zeros.
+/// As much of it as is read here.
+const SUPERBLOCK_BYTES: usize = 256;
+
+/// The array's identifier within it.
+const ARRAY: std::ops::Range<usize> = 16..32;
+
+/// The array's name: 32 bytes, ended by zeros.
 const NAME: std::ops::Range<usize> = 32..64;
 
-/// The assembly that md's superblock on `disk` names, if there is one and it is ours.
-pub(super) fn md_assembly(roots: &Roots, disk: &OurDisk) -> Outcome<Option<Assembly>> {
+/// How many members make the array whole.
+const PLACES: usize = 92;
+
+/// Goes up at each change of the array's members or state.
+const EVENTS: usize = 200;
+
+/// Up to where the array's redundancy is right, in sectors: all ones where it is right everywhere.
+const RESYNC_OFFSET: usize = 208;
+
+/// What md's superblock on a disk says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Superblock {
+    /// The array's own identifier.
+    pub(super) array: [u8; 16],
+    /// The assembly it was made for, if the array is ours.
+    pub(super) assembly: Option<Assembly>,
+    /// How many members make the array whole.
+    pub(super) places: usize,
+    /// The higher, the later.
+    pub(super) events: u64,
+    /// Writes were under way when it was written: the redundancy may be wrong somewhere.
+    pub(super) dirty: bool,
+}
+
+/// md's superblock on `disk`, if there is one.
+pub(super) fn superblock(roots: &Roots, disk: &OurDisk) -> Outcome<Option<Superblock>> {
     let device = disk.device(roots);
-    let mut block = [0; 256];
+    let mut block = [0; SUPERBLOCK_BYTES];
     let mut read = || -> std::io::Result<()> {
         let mut file = File::open(&device)?;
         file.seek(SeekFrom::Start(SUPERBLOCK))?;
@@ -36,14 +66,20 @@ pub(super) fn md_assembly(roots: &Roots, disk: &OurDisk) -> Outcome<Option<Assem
     Ok(parse_superblock(&block))
 }
 
-fn parse_superblock(block: &[u8]) -> Option<Assembly> {
-    let magic = block.first_chunk::<4>()?;
-    if u32::from_le_bytes(*magic) != MAGIC {
+fn parse_superblock(block: &[u8]) -> Option<Superblock> {
+    let long = |at| Some(u64::from_le_bytes(*block.get(at..)?.first_chunk::<8>()?));
+    let short = |at| Some(u32::from_le_bytes(*block.get(at..)?.first_chunk::<4>()?));
+    if short(0)? != MAGIC {
         return None;
     }
-    let name = block.get(NAME)?;
-    let name = name.split(|byte| *byte == 0).next()?;
-    names::parse_object(std::str::from_utf8(name).ok()?)
+    let name = block.get(NAME)?.split(|byte| *byte == 0).next()?;
+    Some(Superblock {
+        array: block.get(ARRAY)?.try_into().ok()?,
+        assembly: std::str::from_utf8(name).ok().and_then(names::parse_object),
+        places: usize::try_from(short(PLACES)?).ok()?,
+        events: long(EVENTS)?,
+        dirty: long(RESYNC_OFFSET)? != u64::MAX,
+    })
 }
 
 /// Where on a disk an earlier attempt that did not end may have left its mark: at the beginning
@@ -53,6 +89,31 @@ const MARKS: [u64; 2] = [0, MIB];
 
 /// Longer than any of those superblocks.
 const MARK_BYTES: usize = 64 * 1024;
+
+/// Whether none of the disks carries a mark: they are as zero as their memory was when it was
+/// taken.
+pub(super) fn are_fresh(roots: &Roots, disks: &[OurDisk]) -> Outcome<bool> {
+    for disk in disks {
+        let device = disk.device(roots);
+        if !is_fresh(&device).map_err(|error| refused(&device, "read its marks", error))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_fresh(device: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(device)?;
+    let mut bytes = vec![0; MARK_BYTES];
+    for mark in MARKS {
+        file.seek(SeekFrom::Start(mark))?;
+        file.read_exact(&mut bytes)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// Clears all marks, on all disks side by side. The kernel refuses to open a disk so that is
 /// part of anything.
@@ -86,13 +147,41 @@ mod tests {
 
     #[test]
     fn only_a_superblock_with_our_name_is_ours() {
-        let mut block = [0; 256];
+        let mut block = [0; SUPERBLOCK_BYTES];
         assert_eq!(parse_superblock(&block), None);
         block[..4].copy_from_slice(&MAGIC.to_le_bytes());
         block[32..41].copy_from_slice(b"rp.demo.3");
-        assert_eq!(parse_superblock(&block), Some(assembly("demo.3")));
+        let ours = parse_superblock(&block).unwrap();
+        assert_eq!(ours.assembly, Some(assembly("demo.3")));
         block[32..41].copy_from_slice(b"n1:home\0\0");
-        assert_eq!(parse_superblock(&block), None);
+        assert_eq!(parse_superblock(&block).unwrap().assembly, None);
         assert_eq!(parse_superblock(&block[..40]), None);
+    }
+
+    #[test]
+    fn a_superblock_says_how_far_the_array_had_come() {
+        let mut block = [0; SUPERBLOCK_BYTES];
+        block[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        block[PLACES] = 4;
+        block[EVENTS..EVENTS + 8].copy_from_slice(&77_u64.to_le_bytes());
+        let read = parse_superblock(&block).unwrap();
+        assert_eq!((read.places, read.events, read.dirty), (4, 77, true));
+        block[RESYNC_OFFSET..RESYNC_OFFSET + 8].fill(0xff);
+        assert!(!parse_superblock(&block).unwrap().dirty);
+    }
+
+    #[test]
+    fn a_mark_anywhere_makes_a_disk_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sdb");
+        let mut disk = vec![0; 2 << 20];
+        std::fs::write(&path, &disk).unwrap();
+        assert!(is_fresh(&path).unwrap());
+        for at in [4096, (1 << 20) + 7] {
+            disk[at] = 1;
+            std::fs::write(&path, &disk).unwrap();
+            assert!(!is_fresh(&path).unwrap(), "{at}");
+            disk[at] = 0;
+        }
     }
 }

@@ -1,23 +1,35 @@
-//! One block device of many disks, by md or LVM.
+//! One block device of many disks, by md or LVM, striped, and with md redundant too.
 //!
 //! Of each member the first mebibyte is the volume's own (md's superblock, LVM's label and
 //! metadata): usable is what is left, in whole chunks.
 
+mod array;
+mod group;
+mod health;
 mod lvm;
+mod mapped;
 mod md;
 mod members;
+mod pvmove;
+mod readd;
+mod rebuild;
+mod replace;
+mod shape;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Failure, FailureKind, VolumeLayout};
+use rampool_proto::v1::{Failure, FailureKind, Redundancy, VolumeHealth, VolumeLayout};
 
 use crate::attach::disks::{self, OurDisk};
 use crate::configfs;
 use crate::mount::table::DeviceNumber;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
+pub use readd::{Readded, readd};
+pub use replace::{Progress, Replacement, run as replace};
+pub(crate) use shape::refuse_pair;
 
 /// Device nodes and sysfs entries follow the kernel's work within moments.
 const GRACE: Duration = Duration::from_secs(5);
@@ -29,10 +41,18 @@ pub struct Wanted {
     pub assembly: Assembly,
     /// How.
     pub layout: VolumeLayout,
+    /// What it shall bear.
+    pub redundancy: Redundancy,
     /// Of the stripe: a power of two.
     pub chunk_kib: u32,
     /// In the order of the stripe.
     pub serials: Vec<String>,
+    /// Of the hot spares.
+    pub spares: Vec<String>,
+    /// The assembly for which it was made, where it is only to be put together again.
+    pub formed: Option<Assembly>,
+    /// Members of one parity group; 0 for one group of all.
+    pub group_width: u32,
 }
 
 /// A volume that is there.
@@ -84,11 +104,16 @@ pub(crate) fn require(node: &Node, assembly: &Assembly) -> Outcome<Volume> {
     })
 }
 
+/// How a volume is.
+#[must_use]
+pub fn health(node: &Node, volume: &Volume) -> VolumeHealth {
+    health::of(node, volume)
+}
+
 /// Assembles the volume: a new one of fresh disks, or the old one again where every disk says
 /// that it belongs to it (the head was restarted, the donors were not).
 pub fn assemble(node: &Node, wanted: &Wanted) -> Outcome<(Change, Volume)> {
-    check(wanted)?;
-    let disks = disks_of(node, wanted)?;
+    shape::check(wanted)?;
     if let Some(present) = find(node, &wanted.assembly) {
         if present.layout != wanted.layout {
             let said = format!("is assembled as {}", present.detail);
@@ -97,50 +122,55 @@ pub fn assemble(node: &Node, wanted: &Wanted) -> Outcome<(Change, Volume)> {
                 .into());
         }
         if present.bytes > 0 {
-            match wanted.layout {
-                VolumeLayout::Lvm => lvm::compare(node, &present, wanted, &disks)?,
-                _ => md::compare(node, &present, wanted, &disks)?,
-            }
+            compare(node, &present, wanted)?;
             return Ok((Change::Already, present));
         }
         stop(node, &wanted.assembly).during("stop a half-made volume")?;
     }
-    match wanted.layout {
-        VolumeLayout::Lvm => lvm::assemble(node, wanted, &disks)?,
-        _ => md::assemble(node, wanted, &disks)?,
+    let disks = disks_of(node, &wanted.serials)?;
+    let made = match wanted.layout {
+        VolumeLayout::Lvm => lvm::assemble(node, wanted, &disks),
+        _ => md::assemble(node, wanted, &disks, &disks_of(node, &wanted.spares)?),
+    };
+    if let Err(failure) = made {
+        stop_half_made(node, &wanted.assembly);
+        return Err(failure);
     }
     let made = appear(node, &wanted.assembly)?;
-    match wanted.layout {
-        VolumeLayout::Lvm => lvm::compare(node, &made, wanted, &disks)?,
-        _ => md::compare(node, &made, wanted, &disks)?,
+    compare(node, &made, wanted)?;
+    if wanted.redundancy != Redundancy::None {
+        md::tune(node, &made);
     }
     Ok((Change::Made, made))
 }
 
-/// The greatest number of disks that LVM stripes over (`lvcreate -i`).
-const WIDEST_LVM: usize = 128;
-
-/// The greatest number of disks that md's v1.2 superblock names in its first page.
-const WIDEST_MD: usize = 1920;
-
-fn check(wanted: &Wanted) -> Outcome<()> {
-    let widest = match wanted.layout {
-        VolumeLayout::Md => WIDEST_MD,
-        VolumeLayout::Lvm => WIDEST_LVM,
-        VolumeLayout::Unspecified => {
-            return Err(failure(FailureKind::Invalid, "no volume layout is named").into());
-        }
-    };
-    let width = wanted.serials.len();
-    if !(1..=widest).contains(&width) {
-        let said = format!("{width} disks: from 1 to {widest} can be striped in this layout");
-        return Err(failure(FailureKind::Invalid, said).into());
+/// What did not come to be must not stay as an array without size.
+fn stop_half_made(node: &Node, assembly: &Assembly) {
+    if find(node, assembly).is_some_and(|volume| volume.bytes == 0)
+        && let Err(failure) = stop(node, assembly)
+    {
+        tracing::warn!(%failure, "a half-made volume stays");
     }
-    Ok(())
 }
 
-/// The disks of the stripe, in its order, each found by its serial.
-fn disks_of(node: &Node, wanted: &Wanted) -> Outcome<Vec<OurDisk>> {
+/// Refuses if the volume that is there is another one than `wanted`.
+fn compare(node: &Node, volume: &Volume, wanted: &Wanted) -> Outcome<()> {
+    if wanted.redundancy != Redundancy::None {
+        // Whose session is gone is missing, which a redundant volume may.
+        let named: Vec<_> = wanted.serials.iter().chain(&wanted.spares).collect();
+        let mut disks = disks::all(&node.roots);
+        disks.retain(|disk| named.contains(&&disk.serial));
+        return md::compare(node, volume, wanted, &disks);
+    }
+    let disks = disks_of(node, &wanted.serials)?;
+    match wanted.layout {
+        VolumeLayout::Lvm => lvm::compare(node, volume, wanted, &disks),
+        _ => md::compare(node, volume, wanted, &disks),
+    }
+}
+
+/// The disks with these serials, in their order.
+fn disks_of(node: &Node, serials: &[String]) -> Outcome<Vec<OurDisk>> {
     let all = disks::all(&node.roots);
     let find = |serial: &String| {
         all.iter().find(|disk| disk.serial == *serial).cloned().ok_or_else(|| {
@@ -148,7 +178,7 @@ fn disks_of(node: &Node, wanted: &Wanted) -> Outcome<Vec<OurDisk>> {
             failure(FailureKind::NotFound, said).advising("attach the pool's exports first").into()
         })
     };
-    wanted.serials.iter().map(find).collect()
+    serials.iter().map(find).collect()
 }
 
 fn appear(node: &Node, assembly: &Assembly) -> Outcome<Volume> {
@@ -170,9 +200,13 @@ fn appear(node: &Node, assembly: &Assembly) -> Outcome<Volume> {
 
 /// Stops the volume; what is in use stays. Its disks may be dead.
 pub fn stop(node: &Node, assembly: &Assembly) -> Outcome<Change> {
-    let change = match find(node, assembly) {
+    let stopped = match find(node, assembly) {
         Some(volume) => stop_found(node, &volume)?,
         None => Change::Already,
+    };
+    let change = match lvm::stop_moving(node, assembly)? {
+        Change::Already => stopped,
+        Change::Made => Change::Made,
     };
     md::forget(&node.roots, assembly);
     lvm::forget(&node.roots, assembly);

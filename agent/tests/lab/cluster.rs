@@ -22,7 +22,10 @@ pub(crate) type Answer<T> = Result<T, Box<Failure>>;
 
 /// What packaging installs where systemd is the init.
 const UNIT: &str = include_str!("../../systemd/rampool-agent.service");
+const SHUTDOWN_UNIT: &str = include_str!("../../systemd/rampool-shutdown.service");
 const MULTIPATH: &str = include_str!("../../multipath/rampool.conf");
+
+const SHUTDOWN_PATH: &str = "/etc/systemd/system/rampool-shutdown.service";
 
 /// The log goes where the lab's dump looks for it.
 const LOG: &str = "[Service]\nEnvironment=RUST_LOG=debug,h2=info,hyper=info,rustls=info\n\
@@ -77,6 +80,7 @@ impl Cluster {
         if init == Init::Systemd {
             builder = builder
                 .persist_file("/etc/systemd/system/rampool-agent.service", 0o644, UNIT)
+                .persist_file(SHUTDOWN_PATH, 0o644, SHUTDOWN_UNIT)
                 .persist_file("/etc/systemd/system/rampool-agent.service.d/log.conf", 0o644, LOG)
                 .persist_file("/etc/multipath/conf.d/rampool.conf", 0o644, MULTIPATH)
                 .on_boot("ln -s /opt/rampool/bin/rampool-agent /usr/sbin/rampool-agent");
@@ -209,11 +213,14 @@ macro_rules! calls {
 calls! {
     get_inventory(GetInventoryRequest) -> Inventory;
     destroy_export(DestroyExportRequest) -> DestroyExportResponse;
+    fence_export(FenceExportRequest) -> FenceExportResponse;
     check_head(CheckHeadRequest) -> CheckHeadResponse;
     attach(AttachRequest) -> AttachResponse;
     detach(DetachRequest) -> DetachResponse;
     assemble_volume(AssembleVolumeRequest) -> AssembleVolumeResponse;
     stop_volume(StopVolumeRequest) -> StopVolumeResponse;
+    readd_members(ReaddMembersRequest) -> ReaddMembersResponse;
+    fail_volume(FailVolumeRequest) -> FailVolumeResponse;
     make_filesystem(MakeFilesystemRequest) -> MakeFilesystemResponse;
     mount(MountRequest) -> MountResponse;
     unmount(UnmountRequest) -> UnmountResponse;
@@ -245,6 +252,37 @@ impl Agent {
         })
     }
 
+    /// The stream to its end: all the progress that was told.
+    pub(crate) fn replace_member(
+        &self,
+        request: v1::ReplaceMemberRequest,
+    ) -> Answer<Vec<v1::ReplaceMemberProgress>> {
+        let failed = |status: tonic::Status| {
+            Box::new(Failure::from_status(&status, &self.name, "replace_member"))
+        };
+        let mut client = self.client.clone();
+        self.runtime.block_on(async {
+            let mut stream = client.replace_member(request).await.map_err(failed)?.into_inner();
+            let mut seen = Vec::new();
+            while let Some(step) = stream.message().await.map_err(failed)? {
+                seen.push(step);
+            }
+            Ok(seen)
+        })
+    }
+
+    /// Asks for a replacement and leaves when the call has begun.
+    pub(crate) fn begin_to_replace(&self, request: v1::ReplaceMemberRequest) {
+        let mut client = self.client.clone();
+        drop(self.runtime.block_on(client.replace_member(request)).unwrap());
+    }
+
+    /// How the volume of `demo` is.
+    pub(crate) fn health(&self) -> v1::VolumeHealth {
+        let holdings = self.inventory().unwrap().holdings;
+        holdings.into_iter().find_map(|holding| holding.health).unwrap()
+    }
+
     /// A stream of inventories.
     pub(crate) fn watch(&self, heartbeat_seconds: u32) -> tonic::Streaming<v1::Inventory> {
         let request = v1::WatchInventoryRequest { heartbeat_seconds };
@@ -272,7 +310,7 @@ impl Agent {
     }
 
     pub(crate) fn destroy(&self) -> Answer<v1::DestroyExportResponse> {
-        self.destroy_export(v1::DestroyExportRequest { pool: demo(), force: false })
+        self.destroy_export(v1::DestroyExportRequest { pool: demo(), ..Default::default() })
     }
 
     /// What the agent says the kernel holds, as texts `kind name`.
@@ -300,6 +338,7 @@ impl Agent {
             layout: layout.into(),
             chunk_kib: 64,
             serials: exports.iter().map(|export| export.serial.clone()).collect(),
+            ..Default::default()
         })
     }
 
@@ -322,8 +361,7 @@ impl Agent {
             filesystem: kind.into(),
             mount_point: point.to_owned(),
             readme: "This is memory.\n".to_owned(),
-            uid: 0,
-            gid: 0,
+            ..Default::default()
         })
     }
 
@@ -336,7 +374,7 @@ impl Agent {
     }
 
     pub(crate) fn detach_demo(&self) -> Answer<v1::DetachResponse> {
-        self.detach(v1::DetachRequest { pool: demo() })
+        self.detach(v1::DetachRequest { pool: demo(), donors: Vec::new() })
     }
 
     /// Bytes the node could give to programs.
@@ -351,7 +389,7 @@ pub(crate) fn export_request(backend: Backend, mib: u64) -> v1::CreateExportRequ
         backend: backend.into(),
         bytes: mib * MIB,
         way: Some(Way::HeadInitiator(HEAD.to_owned())),
-        allow_swap: false,
+        ..Default::default()
     }
 }
 

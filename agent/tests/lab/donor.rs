@@ -206,7 +206,11 @@ fn a_sites_own_target_is_as_it_was(cluster: &Cluster) {
     assert!(agent.holdings().is_empty());
     assert!(
         agent
-            .destroy_export(rampool_proto::v1::DestroyExportRequest { pool: demo(), force: true })
+            .destroy_export(rampool_proto::v1::DestroyExportRequest {
+                pool: demo(),
+                force: true,
+                ..Default::default()
+            })
             .unwrap()
             .already
     );

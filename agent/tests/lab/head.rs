@@ -4,6 +4,7 @@ use rampool_proto::v1::{self, Export, FailureKind, FilesystemKind, VolumeLayout}
 
 use crate::cases::cases;
 use crate::cluster::{Agent, Cluster, HEAD, demo};
+use crate::daemons;
 use crate::foreign::a_sites_own_storage_beside_a_pool_is_as_it_was;
 use crate::mounts;
 use crate::trio::{POINT, Trio, each_with_fresh_exports};
@@ -27,6 +28,9 @@ fn a_head_makes_pools_of_two_donors_and_leaves_no_trace() {
             mounts::a_users_pool_is_the_users_alone_wherever_it_is_mounted,
             mounts::a_bare_device_is_its_owners_and_kept_while_it_is_open,
             mounts::mounts_that_others_made_of_the_pool_are_named,
+            daemons::the_agent_is_spared_when_memory_is_short,
+            daemons::iscsid_dies_and_comes_back_under_load,
+            daemons::a_renamed_donors_exports_are_listed_and_can_be_destroyed,
         ],
     );
     // Last: what is the site's own stays.
@@ -206,6 +210,7 @@ fn a_head_says_beforehand_what_it_lacks(trio: &Trio<'_>) {
             layout: layout.into(),
             filesystem: FilesystemKind::Xfs.into(),
             mount_point: point.to_owned(),
+            ..Default::default()
         })
     };
     check("", VolumeLayout::Md).unwrap();
@@ -229,7 +234,7 @@ fn a_head_says_beforehand_what_it_lacks(trio: &Trio<'_>) {
         pool: demo(),
         layout: VolumeLayout::Md.into(),
         filesystem: FilesystemKind::Xfs.into(),
-        mount_point: String::new(),
+        ..Default::default()
     });
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), FailureKind::NotNow);

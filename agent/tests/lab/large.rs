@@ -108,7 +108,7 @@ fn a_pool_of_three_tebibytes_is_whole_to_its_last_byte() {
     head.stop().unwrap();
     head.detach_demo().unwrap();
     for donor in &donors {
-        let request = v1::DestroyExportRequest { pool: demo(), force: false };
+        let request = v1::DestroyExportRequest { pool: demo(), ..Default::default() };
         assert_eq!(donor.destroy_export(request).unwrap().freed_bytes, PIECE);
     }
     cluster.assert_as_at_boot();

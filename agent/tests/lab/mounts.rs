@@ -18,6 +18,7 @@ fn mount(
         readme: "This is memory.\n".to_owned(),
         uid,
         gid: uid,
+        ..Default::default()
     })
 }
 

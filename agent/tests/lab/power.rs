@@ -77,7 +77,7 @@ fn files_are_found_again(trio: &Trio<'_>, layout: VolumeLayout) {
 
 fn take_by_force(trio: &Trio<'_>) {
     for donor in &trio.donors {
-        let request = v1::DestroyExportRequest { pool: demo(), force: true };
+        let request = v1::DestroyExportRequest { pool: demo(), force: true, ..Default::default() };
         assert_eq!(donor.destroy_export(request).unwrap().freed_bytes, PIECE * MIB);
         assert!(donor.holdings().is_empty());
     }

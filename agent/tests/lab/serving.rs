@@ -77,7 +77,7 @@ pub(crate) fn many_pools_at_a_time_never_get_more_than_there_is(cluster: &Cluste
             scope.spawn(move || {
                 let request = rampool_proto::v1::DestroyExportRequest {
                     pool: pool("demo", number),
-                    force: false,
+                    ..Default::default()
                 };
                 agent.destroy_export(request).unwrap();
             });
@@ -86,7 +86,10 @@ pub(crate) fn many_pools_at_a_time_never_get_more_than_there_is(cluster: &Cluste
     crate::cluster::assert_as_before(&agent.node, &before);
     assert!(
         agent
-            .destroy_export(rampool_proto::v1::DestroyExportRequest { pool: demo(), force: false })
+            .destroy_export(rampool_proto::v1::DestroyExportRequest {
+                pool: demo(),
+                ..Default::default()
+            })
             .unwrap()
             .already
     );

@@ -24,6 +24,10 @@ impl Worded for PoolState {
             Self::Ready => "ready",
             Self::Releasing => "releasing",
             Self::Released => "released",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Replacing => "replacing",
+            Self::FailingOver => "failing_over",
         }
     }
 }

@@ -58,6 +58,7 @@ impl Wish {
             uid: caller.uid,
             gid: caller.gid,
             head_may_lend: self.head_may_lend.unwrap_or_default(),
+            ..PoolSpec::default()
         })
     }
 

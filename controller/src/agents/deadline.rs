@@ -34,6 +34,12 @@ const WRITE_BACK: Duration = Duration::from_secs(300);
 /// Freeing a terabyte, page by page, on a loaded node.
 const FREEING: Duration = Duration::from_secs(180);
 
+/// Sessions ended and a few configfs writes.
+const FENCING: Duration = Duration::from_secs(20);
+
+/// Days: the agent watches over progress, and gives up when there is none.
+const REBUILDING: Duration = Duration::from_secs(7 * 86_400);
+
 /// How much longer the controller waits than it tells the agent to.
 pub const GRACE: Duration = Duration::from_secs(2);
 
@@ -43,6 +49,10 @@ pub fn deadline(call: &Call) -> Duration {
     let disks = |count: usize| STEP + PER_DISK * u32::try_from(count).unwrap_or(u32::MAX);
     match call {
         Call::GetInventory => READING,
+        Call::FenceExport(_) => FENCING,
+        Call::FailVolume(_) => STEP,
+        Call::ReaddMembers(_) => CHECKING,
+        Call::ReplaceMember(_) => REBUILDING,
         Call::GetUsage(_) => USAGE,
         Call::CheckHead(_) => CHECKING,
         Call::CreateExport(request) => {

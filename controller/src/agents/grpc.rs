@@ -11,7 +11,7 @@ use rampool_proto::tls::{Credentials, TlsError};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::{
     CreateExportRequest, Export, Failure, FailureKind, GetInventoryRequest, Inventory,
-    WatchInventoryRequest,
+    ReplaceMemberRequest, WatchInventoryRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -163,7 +163,34 @@ async fn ask(
         Call::GetUsage(m) => plain(client.get_usage(within(m, limit)))
             .await
             .map(|answer| answer.usage.map_or(Answer::Done, Answer::Usage)),
+        Call::FenceExport(m) => {
+            plain(client.fence_export(within(m, limit))).await.map(|_| Answer::Done)
+        }
+        Call::ReplaceMember(m) => {
+            replace_member(&mut client, within(m, limit), progress).await.map(|()| Answer::Done)
+        }
+        Call::ReaddMembers(m) => {
+            plain(client.readd_members(within(m, limit))).await.map(Answer::Readded)
+        }
+        Call::FailVolume(m) => {
+            plain(client.fail_volume(within(m, limit))).await.map(|_| Answer::Done)
+        }
     }
+}
+
+/// Reads the stream to its very end: only that means that the new member is in its place.
+async fn replace_member(
+    client: &mut Client,
+    request: Request<ReplaceMemberRequest>,
+    progress: Option<Progress>,
+) -> Result<(), Status> {
+    let mut messages = client.replace_member(request).await?.into_inner();
+    while let Some(message) = messages.message().await? {
+        if let Some(tell) = &progress {
+            tell(message.done_bytes);
+        }
+    }
+    Ok(())
 }
 
 /// Reads the stream to its very end: an export counts as made only once the agent said so and

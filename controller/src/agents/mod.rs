@@ -15,8 +15,9 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use rampool_proto::v1::{
     AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CreateExportRequest,
-    DestroyExportRequest, DetachRequest, Export, Failure, GetUsageRequest, Holder, Inventory,
-    MakeFilesystemRequest, MountRequest, StopVolumeRequest, UnmountRequest, Usage,
+    DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, Failure, FenceExportRequest,
+    GetUsageRequest, Holder, Inventory, MakeFilesystemRequest, MountRequest, ReaddMembersRequest,
+    ReaddMembersResponse, ReplaceMemberRequest, StopVolumeRequest, UnmountRequest, Usage,
 };
 
 pub use grpc::GrpcAgents;
@@ -37,6 +38,10 @@ pub enum Call {
     Mount(MountRequest),
     Unmount(UnmountRequest),
     GetUsage(GetUsageRequest),
+    FenceExport(FenceExportRequest),
+    ReplaceMember(ReplaceMemberRequest),
+    ReaddMembers(ReaddMembersRequest),
+    FailVolume(FailVolumeRequest),
 }
 
 /// What an agent answered.
@@ -56,6 +61,8 @@ pub enum Answer {
     Unmounted(Vec<Holder>),
     /// Bytes and inodes.
     Usage(Usage),
+    /// Members taken back, and those refused.
+    Readded(ReaddMembersResponse),
 }
 
 impl Call {
@@ -75,11 +82,15 @@ impl Call {
             Self::Mount(_) => "mount the file system",
             Self::Unmount(_) => "unmount the file system",
             Self::GetUsage(_) => "ask for the usage",
+            Self::FenceExport(_) => "end the old head's access",
+            Self::ReplaceMember(_) => "put one donor in another's place",
+            Self::ReaddMembers(_) => "take donors back that were cut off",
+            Self::FailVolume(_) => "fail what waits for silent donors",
         }
     }
 }
 
-/// Told how many bytes are reserved so far.
+/// Told how many bytes are reserved, or copied, so far.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// Every node's agent.

@@ -59,6 +59,7 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         lendable_bytes: donor.lendable,
         bytes: chosen.piece,
         donor: donor.name,
+        ..Piece::default()
     });
     Ok(Placement {
         head: spec.head.clone(),
@@ -71,6 +72,8 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         usable_bytes: usable,
         patience_seconds: spec.patience_seconds,
         notes: notes(spec.layout(), width),
+        redundancy: spec.redundancy,
+        ..Placement::default()
     })
 }
 

@@ -263,7 +263,7 @@ impl Drive {
 
     fn words_of_answer(&self, answer: &Answer) -> String {
         match answer {
-            Answer::Done | Answer::Inventory(_) => String::new(),
+            Answer::Done | Answer::Inventory(_) | Answer::Readded(_) => String::new(),
             Answer::Export(export) => format!("{} reserved and exported", Size(export.bytes)),
             Answer::Volume(device, bytes) => format!("{device}, {}", Size(*bytes)),
             Answer::Freed(bytes) => format!("{} freed", Size(*bytes)),

@@ -58,6 +58,7 @@ pub fn pool(
         ready_ms: record.ready_ms,
         expires_ms: lease::expires_ms(record.ready_ms, record.spec.lease_seconds),
         volatile_memory: true,
+        ..Pool::default()
     }
 }
 

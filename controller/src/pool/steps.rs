@@ -59,6 +59,7 @@ pub fn call_of(
     match step {
         Step::CheckHead => Call::CheckHead(CheckHeadRequest {
             pool,
+            redundancy: placement.redundancy,
             layout: placement.layout,
             filesystem: placement.filesystem,
             mount_point: placement.mount_point.clone(),
@@ -73,6 +74,7 @@ pub fn call_of(
                 bytes: piece.bytes,
                 way: Some(way),
                 allow_swap: settings.allow_swap,
+                carved: piece.carved,
             })
         }
         // A map's values come in the order of their keys: the stripe's.
@@ -87,6 +89,9 @@ pub fn call_of(
             layout: placement.layout,
             chunk_kib: placement.chunk_kib,
             serials: exports.values().map(|export| export.serial.clone()).collect(),
+            redundancy: placement.redundancy,
+            group_width: placement.group_width,
+            ..AssembleVolumeRequest::default()
         }),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
             pool,
@@ -101,11 +106,16 @@ pub fn call_of(
             readme: readme::text(&record.assembly, &record.spec, placement, &settings.contact),
             uid: record.spec.uid,
             gid: record.spec.gid,
+            formed: 0,
         }),
         Step::Unmount => Call::Unmount(UnmountRequest { pool, force }),
         Step::StopVolume => Call::StopVolume(StopVolumeRequest { pool }),
-        Step::Detach => Call::Detach(DetachRequest { pool }),
-        Step::DestroyExport(_) => Call::DestroyExport(DestroyExportRequest { pool, force }),
+        Step::Detach => Call::Detach(DetachRequest { pool, donors: Vec::new() }),
+        Step::DestroyExport(donor) => Call::DestroyExport(DestroyExportRequest {
+            pool,
+            force,
+            carved: placement.pieces[donor].carved,
+        }),
     }
 }
 

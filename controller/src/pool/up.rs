@@ -63,6 +63,7 @@ impl Pools {
         let generation = self.next_generation(&wanted)?;
         let check = Call::CheckHead(CheckHeadRequest {
             pool: Some(PoolId { name: wanted.name.to_string(), generation }),
+            redundancy: placement.redundancy,
             layout: placement.layout,
             filesystem: placement.filesystem,
             mount_point: placement.mount_point.clone(),
