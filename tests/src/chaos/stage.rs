@@ -84,7 +84,7 @@ impl Stage {
     /// Boots one, and has every node play its part once: what kernels load and programs keep
     /// from then on is not a cell's.
     pub fn boot(name: &str) -> Result<Self> {
-        let cluster = Cluster::builder(name, NODES).boot_with(|lab| lab).context("boot")?;
+        let cluster = Cluster::builder(name, NODES).boot().context("boot")?;
         let witness = crate::programs::path("rampool-witness")?;
         cluster.lab.stage_binary(witness)?;
         let stage = Self { cluster };
