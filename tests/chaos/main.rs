@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -25,15 +26,18 @@ struct Options {
     /// Only the cells whose name contains this, e.g. `plain.donor.load.killed` or `.load.`
     #[arg(long)]
     only: Option<String>,
-    /// Results so far: cells that held at this commit are not tried again
+    /// Results so far: cells that held, at any commit, are not tried again
     #[arg(long)]
     resume: Option<PathBuf>,
-    /// Where results are added, a line each
-    #[arg(long, default_value = "target/chaos.jsonl")]
+    /// Where the last result of each cell is kept, a line each
+    #[arg(long, default_value = "docs/chaos.jsonl")]
     results: PathBuf,
-    /// The page that shows the last result of each cell
+    /// The page that shows them
     #[arg(long, default_value = "docs/chaos.md")]
     page: PathBuf,
+    /// Where the logs of a cell that did not hold go
+    #[arg(long, default_value = "target/chaos")]
+    logs: PathBuf,
     /// No cell begins after so many minutes
     #[arg(long, default_value_t = 600)]
     budget: u64,
@@ -74,32 +78,31 @@ fn run(options: &Options) -> Result<usize> {
     let begin = Instant::now();
     let seed = options.seed.map_or_else(seed_of_the_clock, Ok)?;
     let commit = ledger::commit()?;
-    let cells = chosen(options, seed, &commit)?;
+    let cells = chosen(options, seed)?;
     println!("seed {seed}, commit {commit}, {} cells", cells.len());
-    let ledger = Ledger::at(&options.results);
-    let failed = std::sync::atomic::AtomicUsize::new(0);
+    // Told by one player at a time: the count of failures, and the files.
+    let ledger = Mutex::new((0, Ledger::at(&options.results)));
     let tell = |entry: &Entry| -> Result<()> {
-        if !entry.passed {
-            failed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
+        let mut now = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0 += usize::from(!entry.passed);
         let result = if entry.passed { "held" } else { "NOT HELD" };
         println!("{:<40} {result:<8} {:>4.0} s  {}", entry.cell, entry.seconds, entry.note);
-        ledger.add(entry)?;
-        std::fs::write(&options.page, ledger::page(&ledger.latest()?))
+        std::fs::write(&options.page, ledger::page(&now.1.add(entry)?))
             .with_context(|| format!("write {}", options.page.display()))
     };
     let budget = Duration::from_secs(options.budget * 60);
-    let logs = options.results.with_extension("logs");
+    let logs = options.logs.clone();
     Run { cells, seed, commit: commit.clone(), jobs: options.jobs, budget, logs }.play(tell)?;
     // A run of chosen cells is about these.
     if options.cycles > 0 && options.only.is_none() && begin.elapsed() < budget {
         tell(&cycle(options.cycles, seed, commit)?)?;
     }
-    Ok(failed.into_inner())
+    let failed = ledger.into_inner().unwrap_or_else(PoisonError::into_inner).0;
+    Ok(failed)
 }
 
 /// The cells to play: those asked for, less those that held already.
-fn chosen(options: &Options, seed: u64, commit: &str) -> Result<Vec<Cell>> {
+fn chosen(options: &Options, seed: u64) -> Result<Vec<Cell>> {
     let mut cells = sensible(seed);
     if let Some(words) = &options.only {
         cells.retain(|cell| cell.to_string().contains(words.as_str()));
@@ -107,9 +110,7 @@ fn chosen(options: &Options, seed: u64, commit: &str) -> Result<Vec<Cell>> {
     }
     if let Some(path) = &options.resume {
         let so_far = Ledger::at(path).latest()?;
-        let held = |cell: &Cell| {
-            so_far.get(&cell.to_string()).is_some_and(|e| e.passed && e.commit == commit)
-        };
+        let held = |cell: &Cell| so_far.get(&cell.to_string()).is_some_and(|entry| entry.passed);
         cells.retain(|cell| !held(cell));
     }
     Ok(cells)

@@ -1,6 +1,6 @@
 //! One cell, from the pool's making to the fault's healing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -113,6 +113,7 @@ fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
     let load = Load::begin(head, MOUNT, cast.seed)?;
     std::thread::sleep(WORK);
     hit(stage, cast)?;
+    let struck = Instant::now();
     let report = match promise {
         Promise::Unharmed(longest) => {
             std::thread::sleep(WORK);
@@ -132,7 +133,10 @@ fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
     ensure!(report.log.acknowledged() > 0, "the witness had nothing to lose: {:?}", report.errors);
     let acknowledged = report.log.acknowledged();
     let rounds = report.blocks.rounds;
-    let note = format!("{acknowledged} acknowledgements, {rounds} rounds of fio");
+    let mut note = format!("{acknowledged} acknowledgements, {rounds} rounds of fio");
+    if let Promise::DataLost(_) = promise {
+        note += &format!(", errors {:.1} s after the fault", struck.elapsed().as_secs_f64());
+    }
     let unharmed = matches!(promise, Promise::Unharmed(_));
     Ok(Findings { stall: unharmed.then(|| report.longest_stall()), note })
 }

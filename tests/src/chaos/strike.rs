@@ -83,7 +83,9 @@ fn hit_program(stage: &Stage, cast: &Cast, program: &str) -> Result<()> {
 
 fn end_program(stage: &Stage, cast: &Cast, program: &str, signal: &str) -> Result<()> {
     let script = format!(
-        "kill -{signal} $(pidof {program}) || exit 1\n\
+        "pidof {program} >/dev/null || {{ echo '{program} does not run' >&2; exit 1; }}\n\
+         # Of two processes, the second may end with the first.\n\
+         kill -{signal} $(pidof {program}) 2>/dev/null\n\
          for i in $(seq {ORDERLY}0); do pidof {program} >/dev/null || exit 0; sleep 0.1; done\n\
          echo '{program} does not end' >&2; exit 1"
     );
