@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lab release packages image programs fmt lint unit end-to-end
+.PHONY: help demo test bench chaos lab release packages image programs fmt lint unit end-to-end
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo    pool the memory of four nodes, use it, give it back'
 	@echo 'make test    every test: format, lints, unit, property, doc, end to end'
 	@echo 'make bench   the pool by rampool beside the same pool by hand'
+	@echo 'make chaos   hit every part of a pool at every moment of its life; hours'
 	@echo 'make lab     leave a cluster of real kernels running, and say how to enter it'
 
 # Everything is built for the whole workspace at once: with fewer packages cargo would choose
@@ -23,6 +24,10 @@ demo: release
 
 bench: release
 	@exec $(TARGET)/release/rampool-bench $(BENCH)
+
+# CHAOS='--seed N --only CELL --resume FILE --budget MINUTES': see --help.
+chaos: image
+	@exec $(TARGET)/debug/rampool-chaos $(CHAOS)
 
 lab: release
 	@exec $(TARGET)/release/rampool-playground

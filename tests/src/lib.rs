@@ -7,13 +7,20 @@
 //! | [`credentials`] | the cluster's CA and certificates, made by `rampool pki` |
 //! | [`programs`] | where the programs under test are |
 //! | [`footprint`] | what a node holds, before and after |
-//! | [`fio`], [`small_files`] | the workloads |
+//! | [`fio`], [`small_files`] | the benchmark's workloads |
+//! | [`load`], [`witness`] | work that notices what a fault does to a pool |
+//! | [`chaos`] | the fault matrix and its runner |
+//! | [`dice`] | chance that can be repeated |
 
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 pub mod cluster;
 pub mod credentials;
+pub mod dice;
 pub mod fio;
 pub mod footprint;
+pub mod load;
 pub mod programs;
 pub mod small_files;
+pub mod witness;

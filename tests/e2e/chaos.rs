@@ -1,0 +1,52 @@
+//! A seeded sample of the fault matrix, within minutes. `make chaos` tries all of it.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rampool_e2e::chaos::cycles;
+use rampool_e2e::chaos::ledger::{Entry, commit};
+use rampool_e2e::chaos::stage::Stage;
+use rampool_e2e::chaos::troupe::{Run, sensible};
+use rampool_e2e::dice::fnv1a;
+
+/// Says which sample to try; else it is fixed for each commit.
+const SEED: &str = "RAMPOOL_CHAOS_SEED";
+
+/// No cell begins after this; the longest takes about a minute and a half.
+const BUDGET: Duration = Duration::from_secs(200);
+
+#[test]
+fn a_sample_of_the_fault_matrix_holds() -> Result<()> {
+    let commit = commit()?;
+    let seed = match std::env::var(SEED) {
+        Ok(seed) => seed.parse()?,
+        Err(_) => fnv1a(commit.trim_end_matches('+').as_bytes()) % 1_000_000,
+    };
+    println!("{SEED}={seed}");
+    let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos");
+    let run = Run { cells: sensible(seed), seed, commit, jobs: 1, budget: BUDGET, logs };
+    let played = Mutex::new(Vec::new());
+    run.play(|entry: &Entry| {
+        println!("{}: {:.0} s, {}", entry.cell, entry.seconds, entry.note);
+        played.lock().expect("no other holder panics").push(entry.clone());
+        Ok(())
+    })?;
+    let played = played.into_inner()?;
+    ensure!(!played.is_empty(), "no cell was tried within {BUDGET:?}");
+    let failed: Vec<String> = played
+        .iter()
+        .filter(|entry| !entry.passed)
+        .map(|entry| format!("{} (logs in {}): {}", entry.cell, run.logs.display(), entry.note))
+        .collect();
+    ensure!(failed.is_empty(), "with {SEED}={seed}:\n{}", failed.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn memory_shows_no_trend_over_a_few_pools() -> Result<()> {
+    let stage = Stage::boot("cycles")?;
+    println!("{}", cycles::run(&stage, 5)?);
+    Ok(())
+}
