@@ -6,6 +6,8 @@
 //! | backstore object, tmpfs mount source, iface record, volume group, md superblock | `rp.<pool>.<gen>` |
 //! | iSCSI target, local SCSI target | `<authority>:<pool>.<gen>.<donor>` |
 //! | md's block device | `md_rp.<pool>.<gen>` |
+//! | one parity group of several, in md's superblock | `g<n>.<pool>.<gen>`, one digit of 36 |
+//! | its block device | `md_g<n>.<pool>.<gen>` |
 //! | LVM's block device | `rp.<pool>.<gen>-scratch`, the pool's hyphens doubled |
 
 use rampool_proto::pool_name::Assembly;
@@ -70,6 +72,31 @@ pub fn parse_md_device(name: &str) -> Option<Assembly> {
 #[must_use]
 pub fn is_md_device(name: &str) -> bool {
     name.strip_prefix("md_").is_some_and(|rest| rest.starts_with(PREFIX))
+}
+
+/// As many parity groups as one digit counts: a block device's name has room for no more.
+pub const MOST_GROUPS: u32 = 36;
+
+/// The name of a volume's parity group.
+#[must_use]
+pub fn group(assembly: &Assembly, number: u32) -> String {
+    let digit = char::from_digit(number % MOST_GROUPS, MOST_GROUPS).unwrap_or('0');
+    format!("g{digit}.{assembly}")
+}
+
+/// The assembly and number that a parity group's name speaks of.
+#[must_use]
+pub fn parse_group(name: &str) -> Option<(Assembly, u32)> {
+    let (digit, assembly) = name.strip_prefix('g')?.split_once('.')?;
+    let number = digit.chars().next()?.to_digit(MOST_GROUPS)?;
+    let assembly = assembly.parse().ok()?;
+    (group(&assembly, number) == name).then_some((assembly, number))
+}
+
+/// The assembly and number that md's device of a parity group speaks of.
+#[must_use]
+pub fn parse_md_group(name: &str) -> Option<(Assembly, u32)> {
+    parse_group(name.strip_prefix("md_")?)
 }
 
 /// The device mapper's name for the pool's logical volume: LVM doubles the hyphens of a group's

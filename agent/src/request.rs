@@ -266,6 +266,11 @@ mod tests {
         assert!(attach(request(vec![good.clone(), good])).is_err());
         let other = names::serial(&"demo.4".parse().unwrap(), "n1");
         assert!(attach(request(vec![export("n1", other)])).is_err());
+        // Memory keeps the serial of the generation that it was carved for.
+        let kept = export("n1", names::serial(&"demo.2".parse().unwrap(), "n1"));
+        assert!(attach(request(vec![kept.clone()])).is_err());
+        assert!(attach(request(vec![Export { carved: 2, ..kept.clone() }])).is_ok());
+        assert!(attach(request(vec![Export { carved: 4, ..kept }])).is_err());
     }
 
     #[test]

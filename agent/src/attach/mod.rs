@@ -1,5 +1,6 @@
 //! The head's side of the exports: open-iscsi sessions and the disks they bring.
 
+mod detach;
 pub mod disks;
 mod login;
 mod patience;
@@ -18,6 +19,8 @@ use crate::modules;
 use crate::names;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
+pub(crate) use detach::end;
+pub use detach::{Whose, detach};
 use disks::OurDisk;
 pub(crate) use login::iscsid_listens;
 use patience::Patience;
@@ -48,26 +51,6 @@ impl Wanted {
     fn names(&self, target: &str) -> bool {
         let targets = self.exports.iter().filter_map(|export| export.target.as_ref());
         targets.into_iter().any(|named| named.iqn == target)
-    }
-}
-
-/// Whose sessions and records are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// Every donor's.
-    All,
-    /// Those of these donors.
-    Donors(Vec<String>),
-}
-
-impl Whose {
-    /// Whether a donor's are meant.
-    #[must_use]
-    pub fn includes(&self, donor: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Donors(donors) => donors.iter().any(|named| named == donor),
-        }
     }
 }
 
@@ -269,68 +252,6 @@ fn check_disk(export: &Export, disk: Option<OurDisk>) -> Outcome<OurDisk> {
         Some(disk) => return Ok(disk),
     };
     Err(failure(FailureKind::Failed, said).into())
-}
-
-/// Logs out of what is meant of `assembly` and removes its records. A silent donor is no reason
-/// to fail; a disk in use is.
-pub fn detach(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<Change> {
-    let open = open(node, assembly, whose);
-    for disk in open.iter().filter_map(|session| session.disk(&node.roots)) {
-        disks::refuse_in_use(&node.roots, &disk)?;
-    }
-    if open.is_empty() && !records::any(node, assembly, whose) {
-        return Ok(Change::Already);
-    }
-    if !open.is_empty() {
-        login::require_iscsid(node)?;
-        logout(node, assembly, whose)?;
-    }
-    records::remove(node, assembly, whose).during("remove open-iscsi's records")?;
-    Ok(Change::Made)
-}
-
-fn open(node: &Node, assembly: &Assembly, whose: &Whose) -> Vec<Session> {
-    let mut sessions = sessions::of(node, assembly);
-    sessions.retain(|session| whose.includes(&session.donor));
-    sessions
-}
-
-/// All by their records, if all are meant; then what has none, or is one of several.
-fn logout(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<()> {
-    let mut said = String::new();
-    if *whose == Whose::All && records::any(node, assembly, whose) {
-        said = login::logout(node, assembly)?.said();
-    }
-    let left = open(node, assembly, whose);
-    if !left.is_empty() {
-        said = login::logout_sessions(node, &left)?;
-    }
-    await_ends(node, assembly, whose, &said)
-}
-
-fn await_ends(node: &Node, assembly: &Assembly, whose: &Whose, said: &str) -> Outcome<()> {
-    let patience = Instant::now() + GRACE;
-    loop {
-        let Some(left) = open(node, assembly, whose).into_iter().next() else { return Ok(()) };
-        if Instant::now() > patience {
-            return Err(Failure::new(FailureKind::Failed, "log out of the exports")
-                .by(node.programs.iscsiadm.path()?.display().to_string())
-                .saying(format!("{said}; the session with {} stays", left.target))
-                .advising("repeat it; `iscsiadm -m session -P 3` shows what holds the session")
-                .into());
-        }
-        std::thread::sleep(GLANCE);
-    }
-}
-
-/// Logs out of sessions under whatever uses their disks: what waits for them, and all that comes
-/// after, fails. Records stay.
-pub(crate) fn end(node: &Node, sessions: &[Session]) -> Outcome<()> {
-    if sessions.is_empty() {
-        return Ok(());
-    }
-    login::require_iscsid(node)?;
-    login::logout_sessions(node, sessions).map(drop)
 }
 
 /// Sessions and node records of every pool.

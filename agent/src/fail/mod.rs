@@ -1,8 +1,10 @@
 //! The end of a pool's patience: whoever waits for a silent donor gets an error instead.
 //!
 //! A donor that falls silent is found out by probes (some seconds), then its I/O is held back
-//! until the pool's patience is over. Logging out of such a session ends that at once. The order
-//! matters: while I/O is held, whatever asks the file system may have to wait for it too.
+//! until the pool's patience is over. Logging out of such a session ends that at once: what was
+//! held fails as the kernel tells it of a disk that went (ENODEV for direct I/O), everything after
+//! with EIO. The order matters: while I/O is held, whatever asks the file system may have to wait
+//! for it too.
 
 mod impatience;
 mod shutdown;

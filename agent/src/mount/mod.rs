@@ -151,8 +151,10 @@ fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
     match made {
         Ok(mut file) => {
             let mode = fs::Permissions::from_mode(0o444);
+            // On the disks, too: the next head finds what this one wrote.
             file.write_all(wanted.readme.as_bytes())
                 .and_then(|()| file.set_permissions(mode))
+                .and_then(|()| file.sync_all())
                 .map_err(|error| refused(&readme, "write it", error))?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rampool_proto::v1::Redundancy;
 
 use crate::configfs;
+use crate::names;
 use crate::roots::Roots;
 
 const SECTOR: u64 = 512;
@@ -12,6 +13,8 @@ const SECTOR: u64 = 512;
 /// An array with its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Array {
+    /// The kernel's name of its block device.
+    pub(super) name: String,
     /// e.g. "raid10".
     pub(super) level: String,
     /// e.g. "clean", "active", "inactive".
@@ -77,6 +80,7 @@ impl Array {
         let number = |file: &str| read(file).parse::<u64>().unwrap_or(0);
         let member_bytes = number("component_size") * 1024;
         Self {
+            name: name.to_owned(),
             level: read("level"),
             state: read("array_state"),
             chunk_bytes: number("chunk_size"),
@@ -118,6 +122,18 @@ impl Array {
             _ => Redundancy::None,
         }
     }
+}
+
+/// The arrays whose members are disks, of the array `name`: itself, or the parity groups it is
+/// striped over.
+pub(super) fn of_disks(roots: &Roots, name: &str) -> Vec<Array> {
+    let array = Array::read(roots, name);
+    let groups: Vec<_> = (0..array.places)
+        .filter_map(|place| array.holder(place))
+        .filter(|member| names::parse_md_group(&member.disk).is_some())
+        .map(|member| Array::read(roots, &member.disk))
+        .collect();
+    if groups.is_empty() { vec![array] } else { groups }
 }
 
 /// md's own folder of the block device `name`.

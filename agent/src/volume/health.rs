@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rampool_proto::v1::{self, MemberState, Redundancy, VolumeHealth, VolumeLayout};
 
 use super::Volume;
-use super::array::{Array, Member, State};
+use super::array::{self, Array, Member, State};
 use super::mapped;
 use crate::attach::disks;
 use crate::attach::sessions;
@@ -18,7 +18,7 @@ pub(super) fn of(node: &Node, volume: &Volume) -> VolumeHealth {
     let seen = Disks::look(node);
     match volume.layout {
         VolumeLayout::Lvm => of_logical_volume(node, volume, &seen),
-        _ => of_array(&Array::read(&node.roots, &volume.name), &seen),
+        _ => of_arrays(&array::of_disks(&node.roots, &volume.name), &seen),
     }
 }
 
@@ -57,22 +57,19 @@ impl Disks {
     }
 }
 
-/// The places in their order, then whatever else is listed.
-fn of_array(array: &Array, disks: &Disks) -> VolumeHealth {
-    let tell = |member: &Member| disks.member(&member.disk, told(member.state));
-    let in_place = (0..array.places).map(|place| match array.holder(place) {
-        Some(member) => tell(member),
-        None => v1::Member { state: MemberState::Missing.into(), ..v1::Member::default() },
-    });
-    let beside = array.members.iter().filter(|member| member.place.is_none() || member.replacement);
-    let mut members: Vec<_> = in_place.collect();
+/// The places in their order, group after group, then whatever else is listed.
+fn of_arrays(arrays: &[Array], disks: &Disks) -> VolumeHealth {
+    let mut members: Vec<_> = arrays.iter().flat_map(|array| in_place(array, disks)).collect();
     let lacking = lacking(&members);
-    members.extend(beside.map(tell));
-    let sync = array.sync.clone();
+    members.extend(arrays.iter().flat_map(|array| beside(array, disks)));
+    let first = arrays.first();
+    let sync = arrays.iter().find_map(|array| array.sync.clone());
     VolumeHealth {
         layout: VolumeLayout::Md.into(),
-        redundancy: array.redundancy().into(),
-        chunk_kib: u32::try_from(array.chunk_bytes / 1024).unwrap_or(0),
+        redundancy: first.map_or(Redundancy::None, Array::redundancy).into(),
+        chunk_kib: first
+            .and_then(|array| u32::try_from(array.chunk_bytes / 1024).ok())
+            .unwrap_or(0),
         members,
         lacking,
         action: sync.as_ref().map(|sync| sync.action.clone()).unwrap_or_default(),
@@ -80,6 +77,20 @@ fn of_array(array: &Array, disks: &Disks) -> VolumeHealth {
         total_bytes: sync.as_ref().map_or(0, |sync| sync.total),
         bytes_per_second: sync.as_ref().map_or(0, |sync| sync.per_second),
     }
+}
+
+fn in_place(array: &Array, disks: &Disks) -> Vec<v1::Member> {
+    let member = |place| match array.holder(place) {
+        Some(member) => disks.member(&member.disk, told(member.state)),
+        None => v1::Member { state: MemberState::Missing.into(), ..v1::Member::default() },
+    };
+    (0..array.places).map(member).collect()
+}
+
+fn beside(array: &Array, disks: &Disks) -> Vec<v1::Member> {
+    let is_beside = |member: &&Member| member.place.is_none() || member.replacement;
+    let tell = |member: &Member| disks.member(&member.disk, told(member.state));
+    array.members.iter().filter(is_beside).map(tell).collect()
 }
 
 fn told(state: State) -> MemberState {
@@ -119,5 +130,77 @@ fn of_logical_volume(node: &Node, volume: &Volume, disks: &Disks) -> VolumeHealt
         done_bytes: moving.as_ref().map_or(0, |moving| moving.done),
         total_bytes: moving.as_ref().map_or(0, |moving| moving.total),
         bytes_per_second: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::array::tests::write_array;
+    use super::*;
+    use crate::attach::disks::tests::write_disk;
+    use crate::node::tests::fake;
+    use crate::ramdisk::VENDOR;
+    use std::fs;
+
+    #[test]
+    fn members_are_told_with_their_disks_and_a_lost_one_is_faulty_whatever_md_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        let roots = &node.roots;
+        for name in ["sda", "sdb", "sdd"] {
+            write_disk(roots, name, VENDOR, &format!("serial-{name}"), "8:0");
+        }
+        let offline = roots.blocks().join("sdb/device/state");
+        fs::write(offline, "transport-offline\n").unwrap();
+        let members = [
+            ("sda", "in_sync", "0"),
+            ("sdb", "in_sync", "1"),
+            ("sdc", "in_sync", "2"),
+            ("sdd", "spare", "none"),
+        ];
+        write_array(roots, "md_rp.demo.3", "raid0", 4, &members);
+        let volume = super::super::find(&node, &"demo.3".parse().unwrap()).unwrap();
+        let health = of(&node, &volume);
+        let seen: Vec<_> = health.members.iter().map(|m| (m.serial.as_str(), m.state())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("serial-sda", MemberState::InSync),
+                ("serial-sdb", MemberState::Faulty),
+                ("", MemberState::Faulty),
+                ("", MemberState::Missing),
+                ("serial-sdd", MemberState::Spare),
+            ]
+        );
+        assert_eq!((health.lacking, health.redundancy()), (3, Redundancy::None));
+        assert_eq!(health.members[0].donor, "n1", "a disk without a session is the node's own");
+    }
+
+    #[test]
+    fn groups_are_told_as_one_volume() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        let groups = [("md_g0.demo.3", "in_sync", "0"), ("md_g1.demo.3", "in_sync", "1")];
+        write_array(&node.roots, "md_rp.demo.3", "raid0", 2, &groups);
+        for (group, disks) in [("md_g0.demo.3", ["sda", "sdb"]), ("md_g1.demo.3", ["sdc", "sdd"])] {
+            let members = [(disks[0], "in_sync", "0"), (disks[1], "faulty", "none")];
+            write_array(&node.roots, group, "raid5", 2, &members);
+            write_disk(&node.roots, disks[0], VENDOR, disks[0], "8:0");
+        }
+        let volume = super::super::find(&node, &"demo.3".parse().unwrap()).unwrap();
+        let health = of(&node, &volume);
+        let seen: Vec<_> = health.members.iter().map(|m| (m.serial.as_str(), m.state())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("sda", MemberState::InSync),
+                ("", MemberState::Missing),
+                ("sdc", MemberState::InSync),
+                ("", MemberState::Missing),
+                ("", MemberState::Faulty),
+                ("", MemberState::Faulty),
+            ]
+        );
+        assert_eq!((health.lacking, health.redundancy()), (2, Redundancy::Parity));
     }
 }

@@ -43,8 +43,8 @@ const RESYNC_OFFSET: usize = 208;
 pub(super) struct Superblock {
     /// The array's own identifier.
     pub(super) array: [u8; 16],
-    /// The assembly it was made for, if the array is ours.
-    pub(super) assembly: Option<Assembly>,
+    /// The array's name: of ours, one of [`names`].
+    pub(super) name: String,
     /// How many members make the array whole.
     pub(super) places: usize,
     /// The higher, the later.
@@ -75,11 +75,19 @@ fn parse_superblock(block: &[u8]) -> Option<Superblock> {
     let name = block.get(NAME)?.split(|byte| *byte == 0).next()?;
     Some(Superblock {
         array: block.get(ARRAY)?.try_into().ok()?,
-        assembly: std::str::from_utf8(name).ok().and_then(names::parse_object),
+        name: String::from_utf8_lossy(name).into_owned(),
         places: usize::try_from(short(PLACES)?).ok()?,
         events: long(EVENTS)?,
         dirty: long(RESYNC_OFFSET)? != u64::MAX,
     })
+}
+
+impl Superblock {
+    /// The assembly whose volume it is part of, if it is ours.
+    pub(super) fn assembly(&self) -> Option<Assembly> {
+        let whole = names::parse_object(&self.name);
+        whole.or_else(|| Some(names::parse_group(&self.name)?.0))
+    }
 }
 
 /// Where on a disk an earlier attempt that did not end may have left its mark: at the beginning
@@ -150,11 +158,14 @@ mod tests {
         let mut block = [0; SUPERBLOCK_BYTES];
         assert_eq!(parse_superblock(&block), None);
         block[..4].copy_from_slice(&MAGIC.to_le_bytes());
-        block[32..41].copy_from_slice(b"rp.demo.3");
-        let ours = parse_superblock(&block).unwrap();
-        assert_eq!(ours.assembly, Some(assembly("demo.3")));
-        block[32..41].copy_from_slice(b"n1:home\0\0");
-        assert_eq!(parse_superblock(&block).unwrap().assembly, None);
+        for (name, of) in [
+            (b"rp.demo.3", Some(assembly("demo.3"))),
+            (b"g1.demo.3", Some(assembly("demo.3"))),
+            (b"n1:home\0\0", None),
+        ] {
+            block[32..41].copy_from_slice(name);
+            assert_eq!(parse_superblock(&block).unwrap().assembly(), of);
+        }
         assert_eq!(parse_superblock(&block[..40]), None);
     }
 

@@ -5,11 +5,14 @@
 
 mod array;
 mod group;
+mod groups;
 mod health;
 mod lvm;
 mod mapped;
 mod md;
+mod mdadm;
 mod members;
+mod plan;
 mod pvmove;
 mod readd;
 mod rebuild;
@@ -76,7 +79,7 @@ pub struct Volume {
 
 /// Writes the configuration under which md's tool is used.
 pub fn prepare(node: &Node) -> Outcome<()> {
-    md::write_configuration(node).map(drop)
+    mdadm::write_configuration(node)
 }
 
 /// Every volume of every pool.
@@ -125,8 +128,8 @@ pub fn assemble(node: &Node, wanted: &Wanted) -> Outcome<(Change, Volume)> {
             compare(node, &present, wanted)?;
             return Ok((Change::Already, present));
         }
-        stop(node, &wanted.assembly).during("stop a half-made volume")?;
     }
+    stop(node, &wanted.assembly).during("stop a half-made volume")?;
     let disks = disks_of(node, &wanted.serials)?;
     let made = match wanted.layout {
         VolumeLayout::Lvm => lvm::assemble(node, wanted, &disks),
@@ -144,11 +147,11 @@ pub fn assemble(node: &Node, wanted: &Wanted) -> Outcome<(Change, Volume)> {
     Ok((Change::Made, made))
 }
 
-/// What did not come to be must not stay as an array without size.
+/// What did not come to be must not stay as an array without size, or as groups without their
+/// stripe.
 fn stop_half_made(node: &Node, assembly: &Assembly) {
-    if find(node, assembly).is_some_and(|volume| volume.bytes == 0)
-        && let Err(failure) = stop(node, assembly)
-    {
+    let whole = find(node, assembly).is_some_and(|volume| volume.bytes > 0);
+    if !whole && let Err(failure) = stop(node, assembly) {
         tracing::warn!(%failure, "a half-made volume stays");
     }
 }
@@ -204,10 +207,8 @@ pub fn stop(node: &Node, assembly: &Assembly) -> Outcome<Change> {
         Some(volume) => stop_found(node, &volume)?,
         None => Change::Already,
     };
-    let change = match lvm::stop_moving(node, assembly)? {
-        Change::Already => stopped,
-        Change::Made => Change::Made,
-    };
+    let below = [lvm::stop_moving(node, assembly)?, md::stop_groups(node, assembly)?];
+    let change = if below.contains(&Change::Made) { Change::Made } else { stopped };
     md::forget(&node.roots, assembly);
     lvm::forget(&node.roots, assembly);
     Ok(change)

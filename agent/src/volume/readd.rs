@@ -1,8 +1,8 @@
 //! Takes members back that were only cut off: the bitmap knows what they missed.
 
-use super::array::{Array, Member, State};
+use super::array::{self, Array, Member, State};
 use super::members;
-use super::{Volume, md, replace};
+use super::{mdadm, replace};
 use crate::attach::disks::{self, OurDisk};
 use crate::attach::sessions;
 use crate::node::Node;
@@ -23,20 +23,20 @@ pub struct Readded {
 /// whose sessions are up again.
 pub fn readd(node: &Node, assembly: &Assembly, serials: &[String]) -> Outcome<Readded> {
     let volume = super::require(node, assembly)?;
-    let array = Array::read(&node.roots, &volume.name);
-    if array.redundancy() == Redundancy::None {
+    let arrays = array::of_disks(&node.roots, &volume.name);
+    if arrays.iter().any(|array| array.redundancy() == Redundancy::None) {
         let said = "a volume without redundancy loses no member that could be taken back";
         return Err(crate::outcome::failure(FailureKind::Invalid, said)
             .by(volume.device.display().to_string())
             .into());
     }
     let serials = match serials {
-        [] => given_up(node, assembly, &array),
+        [] => given_up(node, assembly, &arrays),
         named => named.to_vec(),
     };
     let mut outcome = Readded::default();
     for serial in serials {
-        match take_back(node, &volume, &array, &serial) {
+        match take_back(node, &arrays, &serial) {
             Ok(true) => outcome.readded.push(serial),
             Ok(false) => {}
             Err(why) => outcome.refused.push(format!("{serial}: {why}")),
@@ -46,13 +46,14 @@ pub fn readd(node: &Node, assembly: &Assembly, serials: &[String]) -> Outcome<Re
 }
 
 /// Disks of the assembly's sessions that answer, and are no members or dead ones.
-fn given_up(node: &Node, assembly: &Assembly, array: &Array) -> Vec<String> {
-    let is_out = |disk: &OurDisk| !array.member(&disk.name).is_some_and(serves);
+fn given_up(node: &Node, assembly: &Assembly, arrays: &[Array]) -> Vec<String> {
+    let is_out =
+        |disk: &OurDisk| !arrays.iter().filter_map(|array| array.member(&disk.name)).any(serves);
     sessions::of(node, assembly)
         .iter()
         .filter_map(|session| session.disk(&node.roots))
         .filter(|disk| disks::is_running(&node.roots, &disk.name) && is_out(disk))
-        .filter(|disk| is_of(node, array, disk).is_ok_and(|is_of| is_of))
+        .filter(|disk| arrays.iter().any(|array| is_of(node, array, disk).is_ok_and(|is| is)))
         .map(|disk| disk.serial)
         .collect()
 }
@@ -76,25 +77,23 @@ fn is_of(node: &Node, array: &Array, disk: &OurDisk) -> Outcome<bool> {
 }
 
 /// Whether it was taken back now; `false` if it is a member that serves.
-fn take_back(node: &Node, volume: &Volume, array: &Array, serial: &str) -> Result<bool, String> {
+fn take_back(node: &Node, arrays: &[Array], serial: &str) -> Result<bool, String> {
     let disk = disks::by_serial(&node.roots, serial).ok_or("no disk here has this serial")?;
-    let member = array.member(&disk.name);
-    if member.is_some_and(serves) {
+    if arrays.iter().filter_map(|array| array.member(&disk.name)).any(serves) {
         return Ok(false);
     }
     if !disks::is_running(&node.roots, &disk.name) {
         return Err("its session is not up".to_owned());
     }
-    if !is_of(node, array, &disk).map_err(|failure| failure.to_string())? {
-        return Err("its memory is not that of a member of this volume any more".to_owned());
-    }
+    let array = arrays.iter().find(|array| is_of(node, array, &disk).is_ok_and(|is| is));
+    let array = array.ok_or("its memory is not that of a member of this volume any more")?;
     if array.vacant() == 0 {
         return Err("another disk has taken its place".to_owned());
     }
-    if member.is_some() {
-        replace::remove(node, volume, &disk.name).map_err(|failure| failure.to_string())?;
+    if array.member(&disk.name).is_some() {
+        replace::remove(node, array, &disk.name).map_err(|failure| failure.to_string())?;
     }
-    md::re_add(node, &volume.assembly, &disk).map(|()| true).map_err(|failure| {
+    mdadm::re_add(node, &array.name, &disk).map(|()| true).map_err(|failure| {
         format!("the bitmap does not know what it missed: replace it ({})", failure.said)
     })
 }

@@ -44,6 +44,24 @@ const LACKS_OTHERS: &str = "the volume lacks another member: its place comes fir
 const NOT_THERE: &str = "the old disk is no member, and no place is vacant";
 const NEW_FAILED: &str = "the new disk failed while it was being filled";
 
+/// Of a volume's arrays, the one that the replacement concerns: whose member the new disk is
+/// already, or the old one is; where the old disk is gone, one that misses a member.
+pub(super) fn choose(mut arrays: Vec<Array>, pair: &Pair) -> Array {
+    let has = |array: &Array, name: &str| array.member(name).is_some();
+    let misses = |array: &Array| {
+        array.vacant() > 0 || array.members.iter().any(|member| pair.lost.contains(&member.disk))
+    };
+    let found = arrays
+        .iter()
+        .position(|array| has(array, &pair.new))
+        .or_else(|| {
+            let old = pair.old.as_ref()?;
+            arrays.iter().position(|array| has(array, old))
+        })
+        .or_else(|| arrays.iter().position(misses));
+    arrays.swap_remove(found.unwrap_or(0))
+}
+
 /// Decides it.
 pub(super) fn next(array: &Array, pair: &Pair) -> Next {
     let old = pair.old.as_ref().and_then(|name| array.member(name));
@@ -155,6 +173,7 @@ mod tests {
 
     fn array(members: &[(&str, &str)]) -> Array {
         Array {
+            name: "md_rp.demo.1".to_owned(),
             level: "raid10".to_owned(),
             state: "clean".to_owned(),
             chunk_bytes: 65536,
@@ -236,6 +255,27 @@ mod tests {
                 Next::Refuse(_, said) => assert_eq!(said, why, "{members:?}"),
                 other => panic!("{members:?}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_group_that_is_concerned_is_chosen() {
+        let group = |name: &str, members: &[(&str, &str)]| Array {
+            name: name.to_owned(),
+            ..array(members)
+        };
+        let whole = group("whole", &[("a", "ok 0"), ("b", "ok 1")]);
+        let olds = group("olds", &[("old", "ok 0"), ("c", "ok 1")]);
+        let news = group("news", &[("new", "fill 0"), ("d", "ok 1")]);
+        let lacks = group("lacks", &[("e", "ok 0")]);
+        for (arrays, old, wanted) in [
+            (vec![&whole, &olds, &lacks], Some("old"), "olds"),
+            (vec![&whole, &lacks, &news], Some("old"), "news"),
+            (vec![&whole, &lacks], None, "lacks"),
+            (vec![&whole], None, "whole"),
+        ] {
+            let arrays = arrays.into_iter().cloned().collect();
+            assert_eq!(choose(arrays, &pair(old, &[])).name, wanted);
         }
     }
 

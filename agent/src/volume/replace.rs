@@ -11,7 +11,7 @@ use rampool_proto::v1::{Failure, FailureKind, Redundancy, VolumeLayout};
 
 use super::array::{self, Array, State};
 use super::rebuild::{self, Next, Pair};
-use super::{Volume, md, members, pvmove};
+use super::{Volume, mdadm, members, pvmove};
 use crate::attach::disks::{self, OurDisk};
 use crate::configfs;
 use crate::node::Node;
@@ -127,8 +127,7 @@ fn look(node: &Node, wanted: &Replacement) -> Outcome<Seen> {
     if volume.layout == VolumeLayout::Lvm {
         return Ok(pvmove::look(node, &wanted.assembly));
     }
-    let array = Array::read(&node.roots, &volume.name);
-    let (pair, _) = pair(node, &array, wanted)?;
+    let (array, pair, _) = pair(node, &volume, wanted)?;
     if rebuild::next(&array, &pair) != Next::Wait {
         return Ok(Seen::Idle);
     }
@@ -146,9 +145,8 @@ fn step(node: &Node, wanted: &Replacement) -> Outcome<Step> {
     }
     let deadline = Instant::now() + GRACE;
     loop {
-        let array = Array::read(&node.roots, &volume.name);
+        let (array, pair, new) = pair(node, &volume, wanted)?;
         refuse_stripe(&volume, &array)?;
-        let (pair, new) = pair(node, &array, wanted)?;
         match rebuild::next(&array, &pair) {
             Next::Wait => return Ok(Step::Going),
             Next::Done => {
@@ -158,7 +156,7 @@ fn step(node: &Node, wanted: &Replacement) -> Outcome<Step> {
             Next::Refuse(kind, said) => {
                 return Err(failure(kind, said).by(volume.device.display().to_string()).into());
             }
-            next => act(node, &volume, wanted, &new, next)?,
+            next => act(node, &array, wanted, &new, next)?,
         }
         if Instant::now() > deadline {
             return Ok(Step::Going);
@@ -177,54 +175,50 @@ fn refuse_stripe(volume: &Volume, array: &Array) -> Outcome<()> {
         .into())
 }
 
-fn pair(node: &Node, array: &Array, wanted: &Replacement) -> Outcome<(Pair, OurDisk)> {
+/// The array concerned, and the disks by their names.
+fn pair(node: &Node, volume: &Volume, wanted: &Replacement) -> Outcome<(Array, Pair, OurDisk)> {
     let new = disks::by_serial(&node.roots, &wanted.new).ok_or_else(|| {
         let said = format!("no disk of rampool here has the serial {}", wanted.new);
         failure(FailureKind::Failed, said).advising("attach the new donor's export first")
     })?;
-    let lost = array
-        .members
-        .iter()
+    let arrays = array::of_disks(&node.roots, &volume.name);
+    let members = arrays.iter().flat_map(|array| &array.members);
+    let lost = members
         .map(|member| member.disk.clone())
         .filter(|name| disks::is_lost(&node.roots, name))
         .collect();
     let old = disks::by_serial(&node.roots, &wanted.old).map(|disk| disk.name);
-    Ok((Pair { old, new: new.name.clone(), lost }, new))
+    let pair = Pair { old, new: new.name.clone(), lost };
+    Ok((rebuild::choose(arrays, &pair), pair, new))
 }
 
-fn act(
-    node: &Node,
-    volume: &Volume,
-    wanted: &Replacement,
-    new: &OurDisk,
-    next: Next,
-) -> Outcome<()> {
+fn act(node: &Node, array: &Array, wanted: &Replacement, new: &OurDisk, next: Next) -> Outcome<()> {
     match next {
-        Next::Fail(disk) => set_state(node, volume, &disk, "faulty").during("fail the old disk"),
-        Next::Remove(disk) => remove(node, volume, &disk).during("remove the old disk"),
+        Next::Fail(disk) => set_state(node, array, &disk, "faulty").during("fail the old disk"),
+        Next::Remove(disk) => remove(node, array, &disk).during("remove the old disk"),
         Next::Add => {
-            md::add(node, &wanted.assembly, std::slice::from_ref(new)).during("add the new disk")
+            mdadm::add(node, &array.name, std::slice::from_ref(new)).during("add the new disk")
         }
         Next::Mark => {
             let old = disks::by_serial(&node.roots, &wanted.old).ok_or_else(|| {
                 failure(FailureKind::Failed, format!("the disk {} is gone", wanted.old))
             })?;
-            md::mark(node, &wanted.assembly, &old, new).during("let the new disk take over")
+            mdadm::mark(node, &array.name, &old, new).during("let the new disk take over")
         }
         Next::Wait | Next::Done | Next::Refuse(..) => Ok(()),
     }
 }
 
-fn set_state(node: &Node, volume: &Volume, disk: &str, word: &str) -> Outcome<()> {
-    let member = array::folder(&node.roots, &volume.name).join(format!("dev-{disk}"));
+fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
+    let member = array::folder(&node.roots, &array.name).join(format!("dev-{disk}"));
     configfs::write(&member.join("state"), word)
 }
 
 /// Takes a dead member off the list, or a spare; md refuses until it has let it go itself.
-pub(super) fn remove(node: &Node, volume: &Volume, disk: &str) -> Outcome<()> {
+pub(super) fn remove(node: &Node, array: &Array, disk: &str) -> Outcome<()> {
     let patience = Instant::now() + GRACE;
     loop {
-        match set_state(node, volume, disk, "remove") {
+        match set_state(node, array, disk, "remove") {
             Ok(()) => return Ok(()),
             Err(failure) if Instant::now() > patience => return Err(failure),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
@@ -237,12 +231,12 @@ pub(super) fn remove(node: &Node, volume: &Volume, disk: &str) -> Outcome<()> {
 fn forget_old(node: &Node, wanted: &Replacement) {
     let is_ours = |old: &OurDisk| {
         let found = members::superblock(&node.roots, old).ok().flatten();
-        found.and_then(|found| found.assembly).is_some_and(|of| of.name == wanted.assembly.name)
+        found.and_then(|found| found.assembly()).is_some_and(|of| of.name == wanted.assembly.name)
     };
     let old = disks::by_serial(&node.roots, &wanted.old)
         .filter(|old| disks::is_running(&node.roots, &old.name) && is_ours(old));
     if let Some(old) = old
-        && let Err(failure) = md::forget_member(node, &old)
+        && let Err(failure) = mdadm::forget_member(node, &old)
     {
         tracing::debug!(%failure, "a disk that left keeps its superblock");
     }
@@ -255,20 +249,20 @@ fn take_out(node: &Node, wanted: &Replacement) -> Outcome<()> {
         return pvmove::take_out(node, &volume, wanted);
     }
     let Some(new) = disks::by_serial(&node.roots, &wanted.new) else { return Ok(()) };
-    let array = Array::read(&node.roots, &volume.name);
+    let (array, ..) = pair(node, &volume, wanted)?;
     match array.member(&new.name) {
         Some(member) if member.state != State::InSync => {}
         _ => return Ok(()),
     }
-    set_state(node, &volume, &new.name, "faulty")?;
+    set_state(node, &array, &new.name, "faulty")?;
     if let Some(old) = disks::by_serial(&node.roots, &wanted.old)
         && array.member(&old.name).is_some_and(|old| old.leaving)
     {
-        set_state(node, &volume, &old.name, "-want_replacement")?;
+        set_state(node, &array, &old.name, "-want_replacement")?;
     }
-    remove(node, &volume, &new.name)?;
+    remove(node, &array, &new.name)?;
     if disks::is_running(&node.roots, &new.name) {
-        md::forget_member(node, &new)?;
+        mdadm::forget_member(node, &new)?;
     }
     Ok(())
 }

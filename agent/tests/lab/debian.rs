@@ -2,10 +2,11 @@
 //! as Debian configures them. Nobody else may take what is the pool's.
 
 use rampool_lab::Init;
-use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
+use rampool_proto::v1::create_export_request::Way;
+use rampool_proto::v1::{self, Backend, FilesystemKind, Redundancy, VolumeLayout};
 
 use crate::cases::{cases, in_turn};
-use crate::cluster::{Cluster, assert_as_before, traces};
+use crate::cluster::{Cluster, assert_as_before, demo, export_request, traces};
 use crate::trio::POINT;
 
 #[test]
@@ -17,6 +18,59 @@ fn a_pool_is_left_alone_by_debians_services_and_survives_the_agents_own() {
         nobody_else_touches_a_pools_disks_under_systemd_and_udev,
     ];
     in_turn(cases, |case| case(&cluster));
+}
+
+#[test]
+fn disks_are_replaced_under_debians_services() {
+    let cluster = Cluster::boot_with("agent-debian-replace", 3, 896, Init::Systemd);
+    let (head, donors) = (cluster.agent("n1"), [cluster.agent("n2"), cluster.agent("n3")]);
+    let node = &head.node;
+    for (layout, redundancy) in
+        [(VolumeLayout::Md, Redundancy::Mirror), (VolumeLayout::Lvm, Redundancy::None)]
+    {
+        let own = v1::CreateExportRequest {
+            way: Some(Way::Local(v1::LocalWay {})),
+            ..export_request(Backend::RdMcp, 320)
+        };
+        let mut exports = vec![head.create_export(own).unwrap()];
+        exports.extend(donors.iter().map(|donor| donor.export(Backend::RdMcp, 320).unwrap()));
+        head.attach_to(&exports).unwrap();
+        let serials: Vec<_> = exports.iter().map(|export| export.serial.clone()).collect();
+        let volume = v1::AssembleVolumeRequest {
+            pool: demo(),
+            layout: layout.into(),
+            redundancy: redundancy.into(),
+            chunk_kib: 64,
+            serials: serials[..2].to_vec(),
+            ..Default::default()
+        };
+        head.assemble_volume(volume).unwrap();
+        head.mkfs(FilesystemKind::Xfs, 1).unwrap();
+        head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+        node.sh("dd if=/dev/urandom of=/rampool/demo/f bs=1M count=64 conv=fsync 2>&1; \
+                 md5sum /rampool/demo/f > /tmp/sum")
+            .unwrap();
+        let replacement = v1::ReplaceMemberRequest {
+            pool: demo(),
+            old_serial: serials[1].clone(),
+            new_serial: serials[2].clone(),
+        };
+        head.replace_member(replacement).unwrap();
+        node.sh("udevadm trigger --subsystem-match=block --settle").unwrap();
+        node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
+        head.detach(v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] }).unwrap();
+        head.unmount_demo(false).unwrap();
+        head.stop().unwrap();
+        node.sh("udevadm trigger --subsystem-match=block --settle").unwrap();
+        node.sh("while systemctl list-jobs --no-legend | grep -q .; do sleep 0.05; done").unwrap();
+        node.sh("! ls -d /sys/block/md* /sys/block/dm-* 2>/dev/null").unwrap();
+        head.detach_demo().unwrap();
+        for agent in donors.iter().chain([&head]) {
+            agent.destroy().unwrap();
+        }
+        node.sh("udevadm settle").unwrap();
+    }
+    cluster.assert_as_at_boot();
 }
 
 fn nobody_else_touches_a_pools_disks_under_systemd_and_udev(cluster: &Cluster) {

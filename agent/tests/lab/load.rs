@@ -10,7 +10,7 @@ use rampool_lab::{Node, RemoteProcess};
 const ROUNDS: &str = "rm -rf /tmp/load; mkdir /tmp/load; n=0; \
     until test -e /tmp/load/stop; do \
         n=$((n+1)); \
-        fio --name=load --filename=$0/load --size=16M --rw=randwrite --bs=16k --direct=1 \
+        fio --name=load --filename=$0/load --size=8M --rw=randwrite --bs=16k --direct=1 \
             --ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --do_verify=1 \
             --randseed=$n --output-format=json --output=/tmp/load/writing || { touch /tmp/load/failed; exit 1; }; \
         mv /tmp/load/writing /tmp/load/$n.json; \

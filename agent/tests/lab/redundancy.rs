@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{
     self, Backend, Export, FailureKind, FilesystemKind, MemberState, Redundancy, VolumeHealth,
     VolumeLayout,
 };
 
 use crate::cases::{Case, cases, in_turn};
-use crate::cluster::{Agent, Answer, Cluster, HEAD, MIB, demo};
+use crate::cluster::{Agent, Answer, Cluster, HEAD, MIB, demo, export_request};
 use crate::load::Load;
 
 const POINT: &str = "/rampool/demo";
@@ -20,9 +21,9 @@ const PIECE: u64 = 192;
 /// Seconds that a redundant pool waits for a silent donor.
 const PATIENCE: u32 = 7;
 
-/// Longer than the patience: the I/O that was held is done again on the other copy, and the lab
-/// is slow. The goal is 10 s.
-const LONGEST_STALL: Duration = Duration::from_secs(10);
+/// The patience, and the time to do what was held again on the other copy. Users are promised
+/// 10 s; the rest is for a lab whose two cores serve six kernels, and maybe another lab.
+const LONGEST_STALL: Duration = Duration::from_secs(14);
 
 #[test]
 fn redundant_volumes_outlive_their_donors() {
@@ -37,6 +38,8 @@ fn redundant_volumes_outlive_their_donors() {
             a_donor_that_was_cut_off_resynchronises_by_the_bitmap,
             a_spare_takes_over_by_itself,
             a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent,
+            a_new_disk_that_dies_leaves_the_volume_as_it_was,
+            parity_groups_each_bear_a_loss,
             a_redundant_volume_is_put_together_again_without_a_member,
             parity_that_was_written_to_is_not_forced_without_a_member,
             a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent,
@@ -158,7 +161,7 @@ impl<'a> Ring<'a> {
     fn state(&self, health: &VolumeHealth, donor: usize) -> MemberState {
         let serial = &self.exports[donor].serial;
         let member = health.members.iter().find(|member| member.serial == *serial);
-        member.map_or(MemberState::Missing, |member| member.state())
+        member.map_or(MemberState::Missing, v1::Member::state)
     }
 }
 
@@ -367,6 +370,72 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     let detach = v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] };
     ring.head.detach(detach).unwrap();
     ring.down();
+}
+
+fn a_new_disk_that_dies_leaves_the_volume_as_it_was(ring: &Ring<'_>) {
+    ring.up(Redundancy::Mirror, 4, 0);
+    ring.attach(&ring.exports[4..]);
+    let speed = "/sys/block/md_rp.demo.1/md/sync_speed";
+    ring.head.node.sh(&format!("echo 4000 > {speed}_min; echo 4000 > {speed}_max")).unwrap();
+    let refused = std::thread::scope(|scope| {
+        let call = scope.spawn(|| ring.replace(2, 4).unwrap_err());
+        ring.until("moving", Duration::from_secs(20), |health| health.done_bytes > 0);
+        ring.cut(4);
+        call.join().unwrap()
+    });
+    assert_eq!(refused.kind(), FailureKind::Failed, "{refused}");
+    assert!(refused.said.contains("failed while it was being filled"), "{refused}");
+    let health = ring.health();
+    assert_eq!((health.lacking, health.members.len()), (0, 4), "{health:?}");
+    assert_eq!(ring.state(&health, 2), MemberState::InSync, "{health:?}");
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n6".to_owned()] };
+    ring.head.detach(detach).unwrap();
+    ring.down();
+    ring.heal(4);
+}
+
+fn parity_groups_each_bear_a_loss(ring: &Ring<'_>) {
+    // The head lends the sixth piece itself.
+    let own = v1::CreateExportRequest {
+        way: Some(Way::Local(v1::LocalWay {})),
+        ..export_request(Backend::RdMcp, PIECE)
+    };
+    let own = ring.head.create_export(own).unwrap();
+    let mut exports = ring.exports.clone();
+    exports.push(own);
+    ring.attach(&exports);
+    let grouped = |exports: &[Export]| v1::AssembleVolumeRequest {
+        group_width: 3,
+        ..volume(Redundancy::Parity, exports, &[])
+    };
+    let made = ring.head.assemble_volume(grouped(&exports)).unwrap();
+    assert!(made.bytes > 4 * (PIECE - 3) * MIB, "{made:?}");
+    assert!(ring.head.assemble_volume(grouped(&exports)).unwrap().already);
+    ring.head.mkfs(FilesystemKind::Xfs, 4).unwrap();
+    ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+    let health = ring.health();
+    let donors: Vec<_> = health.members.iter().map(|member| member.donor.as_str()).collect();
+    assert_eq!(donors, ["n2", "n3", "n4", "n5", "n6", "n1"]);
+    bears(ring, &[1, 4]);
+    ring.head.node.sh("cd /rampool/demo; md5sum $PWD/load > /tmp/sum").unwrap();
+    ring.down();
+    // Put together again from what is left of each group.
+    let left: Vec<_> = [0, 2, 3, 5].map(|index| exports[index].clone()).into();
+    ring.attach(&left);
+    let formed = v1::AssembleVolumeRequest { formed: 1, ..grouped(&left) };
+    ring.head.assemble_volume(formed).unwrap();
+    assert_eq!(ring.health().lacking, 2);
+    ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+    ring.head.node.sh("md5sum -c /tmp/sum").unwrap();
+    // A place is filled again, in the group that lacks it.
+    ring.heal(4);
+    ring.attach(&exports[4..5]);
+    ring.replace(1, 4).unwrap();
+    assert_eq!(ring.health().lacking, 1);
+    ring.head.node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
+    ring.down();
+    ring.heal(1);
+    ring.head.destroy().unwrap();
 }
 
 fn a_redundant_volume_is_put_together_again_without_a_member(ring: &Ring<'_>) {
