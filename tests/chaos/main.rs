@@ -23,7 +23,8 @@ struct Options {
     /// not said
     #[arg(long)]
     seed: Option<u64>,
-    /// Only the cells whose name contains this, e.g. `plain.donor.load.killed` or `.load.`
+    /// Only the cells whose name contains this, e.g. `plain.donor.load.killed` or `.load.`; or
+    /// `cycles`
     #[arg(long)]
     only: Option<String>,
     /// Results so far: cells that held, at any commit, are not tried again
@@ -51,6 +52,9 @@ struct Options {
     #[arg(long)]
     list: bool,
 }
+
+/// What the cycles are called among cells.
+const CYCLES: &str = "cycles";
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -94,7 +98,8 @@ fn run(options: &Options) -> Result<usize> {
     let logs = options.logs.clone();
     Run { cells, seed, commit: commit.clone(), jobs: options.jobs, budget, logs }.play(tell)?;
     // A run of chosen cells is about these.
-    if options.cycles > 0 && options.only.is_none() && begin.elapsed() < budget {
+    let wanted = options.only.as_deref().is_none_or(|only| only == CYCLES);
+    if options.cycles > 0 && wanted && begin.elapsed() < budget {
         tell(&cycle(options.cycles, seed, commit)?)?;
     }
     let failed = ledger.into_inner().unwrap_or_else(PoisonError::into_inner).0;
@@ -106,7 +111,10 @@ fn chosen(options: &Options, seed: u64) -> Result<Vec<Cell>> {
     let mut cells = sensible(seed);
     if let Some(words) = &options.only {
         cells.retain(|cell| cell.to_string().contains(words.as_str()));
-        ensure!(!cells.is_empty(), "no cell that makes sense is named {words:?}; see --list");
+        ensure!(
+            !cells.is_empty() || words == CYCLES,
+            "no cell that makes sense is named {words:?}; see --list"
+        );
     }
     if let Some(path) = &options.resume {
         let so_far = Ledger::at(path).latest()?;
@@ -124,7 +132,7 @@ fn cycle(count: usize, seed: u64, commit: String) -> Result<Entry> {
     let note = outcome.unwrap_or_else(|error| format!("{error:#}"));
     let note = format!("{count} cycles of up, use, down: {note}");
     let seconds = begin.elapsed().as_secs_f64();
-    Ok(Entry { cell: "cycles".into(), seed, commit, passed, seconds, stall_ms: None, note })
+    Ok(Entry { cell: CYCLES.into(), seed, commit, passed, seconds, stall_ms: None, note })
 }
 
 fn list() {

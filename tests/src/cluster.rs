@@ -107,9 +107,14 @@ impl Cluster {
 
     /// Fails with a list if any node holds another set of objects than before.
     pub fn ensure_as_before(&self, before: &[Footprint]) -> Result<()> {
+        self.ensure_same(before, &self.footprints()?)
+    }
+
+    /// Fails with a list if any node's footprints differ, memory apart.
+    pub fn ensure_same(&self, before: &[Footprint], after: &[Footprint]) -> Result<()> {
         let mut differences = Vec::new();
-        for ((node, before), after) in self.nodes.iter().zip(before).zip(self.footprints()?) {
-            let difference = before.difference(&after);
+        for ((node, before), after) in self.nodes.iter().zip(before).zip(after) {
+            let difference = before.difference(after);
             if !difference.is_empty() {
                 differences.push(format!("{node}:\n{difference}"));
             }

@@ -75,7 +75,8 @@ pub fn take_down(stage: &Stage, cast: &Cast, before: &[Footprint]) -> Result<()>
     if down.status.code != Some(3) {
         down.ok().context("the last `down`")?;
     }
-    as_before(stage, cast, before)
+    let booted = Some(cast.victim()).filter(|_| boots_a_node(&cast.cell));
+    as_before(stage, booted, before).map(drop)
 }
 
 /// `down` while a node is away: it ends, is honest, and frees all that can be reached.
@@ -117,28 +118,34 @@ fn timed_down(stage: &Stage, words: &[&str]) -> Result<rampool_lab::Output> {
     Ok(output)
 }
 
-/// Compares every node with before; what a boot emptied has nothing to give back but objects.
-pub fn as_before(stage: &Stage, cast: &Cast, before: &[Footprint]) -> Result<()> {
-    let booted = Some(cast.victim()).filter(|_| boots_a_node(&cast.cell));
+/// Compares every node with before, and returns what they hold now. `booted` has other memory.
+pub fn as_before(
+    stage: &Stage,
+    booted: Option<&str>,
+    before: &[Footprint],
+) -> Result<Vec<Footprint>> {
     let begin = Instant::now();
     loop {
-        let compared = stage.cluster.ensure_as_before(before);
-        let compared = compared.and_then(|()| memory_as_before(stage, booted, before));
-        if compared.is_ok() || begin.elapsed() > AFTERWORK {
-            return compared;
+        let after = stage.cluster.footprints()?;
+        let same = stage.cluster.ensure_same(before, &after);
+        let same = same.and_then(|()| memory_as_before(stage, booted, before, &after));
+        if same.is_ok() || begin.elapsed() > AFTERWORK {
+            return same.map(|()| after);
         }
         std::thread::sleep(Duration::from_millis(500));
     }
 }
 
-fn memory_as_before(stage: &Stage, booted: Option<&str>, before: &[Footprint]) -> Result<()> {
-    for (name, before) in stage.cluster.nodes().iter().zip(before) {
-        if Some(name.as_str()) == booted {
-            continue;
-        }
-        let missing = before.available.saturating_sub(stage.cluster.footprint(name)?.available);
+fn memory_as_before(
+    stage: &Stage,
+    booted: Option<&str>,
+    before: &[Footprint],
+    after: &[Footprint],
+) -> Result<()> {
+    for ((name, before), after) in stage.cluster.nodes().iter().zip(before).zip(after) {
+        let missing = before.available.saturating_sub(after.available);
         ensure!(
-            missing <= MISSING + SLABS,
+            Some(name.as_str()) == booted || missing <= MISSING + SLABS,
             "{name} misses {} MiB of memory, more than {} and {} for slabs",
             missing >> 20,
             MISSING >> 20,

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::aftermath::as_before;
-use super::cell::{Cell, Fault, Moment, Pool, Victim};
-use super::stage::{Cast, MOUNT, POOL, Stage};
+use super::stage::{MOUNT, PATIENCE, POOL, Stage, up_words};
 use crate::load::{add_files, compare_files};
 use crate::witness::log::Log;
 
@@ -19,24 +18,16 @@ const FILES: u64 = 20;
 
 /// Runs `count` cycles on a booted cluster; the steepest trend, in words.
 pub fn run(stage: &Stage, count: usize) -> Result<String> {
-    // The parts of a cell in which nobody is hit before `down`: only its pool is of interest.
-    let cell = Cell {
-        pool: Pool::Plain,
-        victim: Victim::Controller,
-        moment: Moment::Idle,
-        fault: Fault::Rebooted,
-    };
-    let cast = Cast::of(cell, 0);
     let mut free: Vec<Vec<f64>> = vec![Vec::new(); stage.cluster.nodes().len()];
+    let mut before = stage.cluster.footprints()?;
     for cycle in 0..count + WARM_UP {
-        let before = stage.cluster.footprints()?;
-        stage.rampool(&cast.up())?.ok()?;
+        stage.rampool(&up_words(PATIENCE))?.ok()?;
         let mut log = Log::default();
         add_files(stage.head(), MOUNT, &mut log, FILES)?;
         compare_files(stage.head(), MOUNT, &log)?;
         stage.rampool(&["down", POOL])?.ok()?;
-        as_before(stage, &cast, &before).with_context(|| format!("cycle {cycle}"))?;
-        for (free, after) in free.iter_mut().zip(stage.cluster.footprints()?) {
+        before = as_before(stage, None, &before).with_context(|| format!("cycle {cycle}"))?;
+        for (free, after) in free.iter_mut().zip(&before) {
             // Memory of a lab's node fits a float to the byte.
             free.push(after.available as f64);
         }

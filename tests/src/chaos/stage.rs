@@ -26,6 +26,9 @@ const DONORS: [&str; 2] = ["n3", "n4"];
 /// The controller's node, the head, the donors.
 const NODES: u8 = 4;
 
+/// The product's default.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// XFS takes no less than 300 MiB.
 const SIZE: &str = "320MiB";
 
@@ -73,7 +76,9 @@ impl Cast {
     }
 }
 
-fn up_words(patience: Duration) -> Vec<String> {
+/// The words after `rampool` that make a pool of this patience.
+#[must_use]
+pub fn up_words(patience: Duration) -> Vec<String> {
     let donors = DONORS.join(",");
     let patience = format!("{}s", patience.as_secs());
     let words = ["up", POOL, "--size", SIZE, "--head", HEAD, "--donors", &donors];
@@ -94,7 +99,7 @@ impl Stage {
 
     /// A pool up and down again, after nodes were booted.
     pub fn warm_up(&self) -> Result<()> {
-        self.rampool(&up_words(Duration::from_secs(60)))?.ok().context("warm up")?;
+        self.rampool(&up_words(PATIENCE))?.ok().context("warm up")?;
         self.head().sh(&format!("echo 1 > {MOUNT}/file && sync")).context("warm up")?;
         self.rampool(&["down", POOL])?.ok().context("warm up")?;
         Ok(())
