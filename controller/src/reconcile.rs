@@ -168,7 +168,7 @@ fn go_on_releasing(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
                 releasing.remains.is_empty()
                     || releasing.remains.iter().any(|left| answers(&left.node))
             }
-            Phase::Ready | Phase::Released(_) => false,
+            _ => false,
         };
         if worth_it && pauses.try_now(record.assembly.to_string()) {
             pools.release_on(record.assembly.name.as_str());

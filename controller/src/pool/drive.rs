@@ -296,7 +296,7 @@ impl Drive {
                 };
                 Some(with_remains(first, &remains))
             }
-            (State::Ready | State::Creating { .. }, _) => Some(self.refusal()),
+            _ => Some(self.refusal()),
         };
         Outcome { failure, usage: self.usage, record: self.record }
     }

@@ -89,7 +89,7 @@ impl Machine {
                 if self.settled() { self.after_making(step) } else { Vec::new() }
             }
             State::Releasing(_) => self.after_releasing(step, result),
-            State::Ready | State::Released(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -220,7 +220,9 @@ impl Machine {
                 let cause = trouble.get_or_insert(Cause::Cancelled).clone();
                 if idle { self.release(cause, false, insist) } else { Vec::new() }
             }
-            State::Ready => self.release(Cause::Down, true, insist),
+            State::Ready | State::Replacing(_) | State::FailingOver(_) | State::Failed(_) => {
+                self.release(Cause::Down, true, insist)
+            }
             State::Releasing(release) => {
                 let new = insist && !release.force;
                 release.force |= insist;
@@ -242,7 +244,7 @@ impl Machine {
                 release.may_return = false;
                 self.round()
             }
-            State::Ready | State::Released(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -213,7 +213,7 @@ impl Pools {
         let first = match record.phase {
             Phase::Creating => Input::Restarted,
             Phase::Releasing(_) => Input::Retry,
-            Phase::Ready | Phase::Released(_) => return,
+            _ => return,
         };
         let record = PoolRecord::clone(&record);
         now.operation = Some(self.begin(&slot, Kind::Release, record, first, None));

@@ -1,11 +1,11 @@
 //! What is kept of a pool: what was wanted and placed, and where its making or unmaking is.
 //! Secrets are not among it: agents answer them again when an export is asked for again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Failure, FailureKind, Placement, PoolSpec, PoolState};
+use rampool_proto::v1::{Failure, FailureKind, Piece, Placement, PoolSpec, PoolState};
 
 use super::machine::Machine;
 use super::state::{Cause, Release, State};
@@ -22,6 +22,15 @@ pub struct PoolRecord {
     /// The boot ids that head and donors had when the pool was placed: another one later
     /// means that the node's memory is gone.
     pub boot_ids: BTreeMap<String, String>,
+    /// The unit serials of the donors' disks, as their agents said them.
+    pub serials: BTreeMap<String, String>,
+    /// The generation under which the volume and the file system were made; 0: this one.
+    pub formed: u32,
+    /// Places in `placement.pieces` that no live member fills. Their donors' memory is among
+    /// the debts, or given back.
+    pub lacking: BTreeSet<usize>,
+    /// What nodes outside the pool must still give back.
+    pub debts: Vec<Debt>,
     /// Where it is.
     pub phase: Phase,
     /// When it was asked for, in milliseconds since the Unix epoch; so below.
@@ -39,10 +48,83 @@ pub enum Phase {
     Creating,
     /// In use.
     Ready,
+    /// In use, and one piece of it being moved or rebuilt; found at start: to be continued.
+    Replacing(Replacing),
+    /// Being brought up on another head; found at start: to be continued.
+    FailingOver(FailingOver),
+    /// Its data is lost or out of reach for good: uses end with an error.
+    Failed(Failed),
     /// Being taken down or undone; found at start: to be continued.
     Releasing(Releasing),
     /// Nothing of it is left.
     Released(Cause),
+}
+
+/// What a node outside the pool must still give back. Paid when the node answers that it holds
+/// nothing of it; until then the node neither lends to the pool nor heads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    /// The node.
+    pub node: String,
+    /// What.
+    pub what: Owed,
+}
+
+/// What is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// The mount, volume and sessions of an earlier head.
+    Head {
+        /// Of this generation.
+        generation: u32,
+    },
+    /// A donor's memory.
+    Piece {
+        /// The last generation under which it was exported.
+        generation: u32,
+        /// The generation under which it was taken; 0: the same.
+        carved: u32,
+    },
+}
+
+/// One piece in another's place, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replacing {
+    /// The place in the stripe.
+    pub slot: usize,
+    /// The piece that comes.
+    pub new: Piece,
+    /// Whether that is one of the pool's spares.
+    pub from_spare: bool,
+    /// Why it did not work: what was begun is being taken back.
+    pub trouble: Option<Failure>,
+}
+
+/// A change of heads, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailingOver {
+    /// The new head.
+    pub head: String,
+    /// The new generation.
+    pub generation: u32,
+    /// Whether a person insists.
+    pub force: bool,
+    /// Whether the old head is known to be without a usable set of donors. From then on the
+    /// record's own head and generation are the new ones.
+    pub fenced: bool,
+    /// What was being replaced when the head was lost: it goes on under the new one.
+    pub joining: Option<Replacing>,
+    /// Why it does not go on.
+    pub remains: Vec<Failure>,
+}
+
+/// A failed pool, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// Why, in a sentence.
+    pub why: String,
+    /// Whether the head confirmed that nobody waits for the pool any more.
+    pub shut: bool,
 }
 
 /// A release, as stored.
@@ -65,6 +147,9 @@ impl Phase {
         match state {
             State::Creating { .. } => Self::Creating,
             State::Ready => Self::Ready,
+            State::Replacing(replacing) => Self::Replacing(replacing.clone()),
+            State::FailingOver(over) => Self::FailingOver(over.clone()),
+            State::Failed(failed) => Self::Failed(failed.clone()),
             State::Releasing(release) => Self::Releasing(Releasing {
                 cause: release.cause.clone(),
                 was_ready: release.was_ready,
@@ -82,6 +167,9 @@ impl Phase {
         match self {
             Self::Creating => State::Creating { trouble: None },
             Self::Ready => State::Ready,
+            Self::Replacing(replacing) => State::Replacing(replacing.clone()),
+            Self::FailingOver(over) => State::FailingOver(over.clone()),
+            Self::Failed(failed) => State::Failed(failed.clone()),
             Self::Releasing(stored) => State::Releasing(Release::new(
                 stored.cause.clone(),
                 stored.was_ready,
@@ -98,6 +186,9 @@ impl Phase {
         match self {
             Self::Creating => PoolState::Creating,
             Self::Ready => PoolState::Ready,
+            Self::Replacing(_) => PoolState::Replacing,
+            Self::FailingOver(_) => PoolState::FailingOver,
+            Self::Failed(_) => PoolState::Failed,
             Self::Releasing(_) => PoolState::Releasing,
             Self::Released(_) => PoolState::Released,
         }

@@ -2,6 +2,8 @@
 
 use rampool_proto::v1::Failure;
 
+use super::record::{Failed, FailingOver, Replacing};
+
 /// One call to one node. Donors are numbered by their place in the stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
@@ -136,6 +138,12 @@ pub enum State {
     },
     /// In use.
     Ready,
+    /// In use, and one piece of it being moved or rebuilt.
+    Replacing(Replacing),
+    /// Being brought up on another head.
+    FailingOver(FailingOver),
+    /// Its data is lost or out of reach for good.
+    Failed(Failed),
     /// Being taken down or undone.
     Releasing(Release),
     /// Gone.

@@ -73,6 +73,14 @@ pub fn sentence(record: &PoolRecord) -> String {
             "{assembly} is mounted at {} on {}",
             record.placement.mount_point, record.placement.head
         ),
+        Phase::Replacing(replacing) => {
+            let old = record.placement.pieces.get(replacing.slot).map_or("", |p| &p.donor);
+            format!("{assembly} is in use, and {} takes {old}'s place", replacing.new.donor)
+        }
+        Phase::FailingOver(over) => {
+            format!("{assembly} is being brought up on {}", over.head)
+        }
+        Phase::Failed(failed) => format!("{assembly} has failed: {}", failed.why),
         Phase::Releasing(releasing) => {
             format!("{assembly} is being released ({})", releasing.cause)
         }
@@ -165,7 +173,8 @@ fn remarks(
             remarks.extend(releasing.remains.iter().map(|left| format!("remains: {left}")));
         }
         Phase::Released(cause) => remarks.push(format!("released: {cause}")),
-        Phase::Creating => {}
+        Phase::Failed(failed) => remarks.push(format!("failed: {}", failed.why)),
+        Phase::Creating | Phase::Replacing(_) | Phase::FailingOver(_) => {}
     }
     remarks
 }
@@ -192,7 +201,7 @@ fn head_remark(record: &PoolRecord, head: Option<&Known>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     use super::*;
@@ -211,6 +220,10 @@ mod tests {
                 ..Placement::default()
             },
             boot_ids: BTreeMap::from([("n2".into(), "boot".into())]),
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
             phase: Phase::Ready,
             created_ms: 1,
             ready_ms: 1000,

@@ -1,5 +1,6 @@
 //! `up` and `plan`: from a spec to an operation in flight.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,6 +158,10 @@ impl Pools {
             assembly: Assembly { name: wanted.name.clone(), generation },
             spec: wanted.spec.clone(),
             placement,
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
             phase: Phase::Creating,
             created_ms: now_ms(),
             ready_ms: 0,

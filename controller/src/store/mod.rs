@@ -23,8 +23,10 @@ use crate::pool::record::PoolRecord;
 use file::Locked;
 use writer::{Write, Writer};
 
-/// The form of the store's tables. A store of a greater one is refused, never touched.
-const SCHEMA: u64 = 1;
+/// The form of the store's tables. A store of a greater one is refused, never touched; one of a
+/// lesser one is read, and marked as this one's before anything is written that an older
+/// controller could not read. 2: records of pools that are replaced, failed over or failed.
+const SCHEMA: u64 = 2;
 
 /// Events kept of each pool name.
 pub const EVENTS_KEPT: u64 = 1000;
@@ -121,6 +123,7 @@ impl Store {
             StoreError::Io(said) => StoreError::Damaged { path, said },
             other => other,
         })?;
+        file::mark(&database)?;
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database))?;
         Ok((Self(Arc::new(Open { writer, database, _lock: lock })), loaded))

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use rampool_proto::v1::{EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec};
 
 use super::*;
@@ -10,6 +12,10 @@ fn record(assembly: &str, phase: Phase) -> PoolRecord {
         spec: PoolSpec::default(),
         placement: Placement::default(),
         boot_ids: BTreeMap::new(),
+        serials: BTreeMap::new(),
+        formed: 0,
+        lacking: BTreeSet::new(),
+        debts: Vec::new(),
         phase,
         created_ms: 1,
         ready_ms: 0,
@@ -120,6 +126,30 @@ fn a_store_of_a_newer_controller_is_refused_and_left_alone() {
     let error = Store::open(folder.path()).map(|_| ()).unwrap_err();
     assert!(matches!(error, StoreError::TooNew { found, .. } if found == SCHEMA + 1), "{error}");
     assert!(std::fs::read(&path).unwrap() == before, "the file was changed");
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_read_and_then_refused_by_older_controllers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    store.put(&record("demo.1", Phase::Ready)).await.unwrap();
+    drop(store);
+    let path = folder.path().join("controller.redb");
+    let set = |schema: u64| {
+        let database = Database::open(&path).unwrap();
+        let writing = database.begin_write().unwrap();
+        let before = {
+            let mut meta = writing.open_table(META).unwrap();
+            meta.insert("schema", schema).unwrap().map(|before| before.value())
+        };
+        writing.commit().unwrap();
+        before
+    };
+    set(1);
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.records.len(), 1);
+    drop(store);
+    assert_eq!(set(SCHEMA), Some(SCHEMA));
 }
 
 #[test]

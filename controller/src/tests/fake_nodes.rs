@@ -273,6 +273,10 @@ fn assembly_of(call: &Call) -> Assembly {
         Call::Mount(m) => m.pool.as_ref(),
         Call::Unmount(m) => m.pool.as_ref(),
         Call::GetUsage(m) => m.pool.as_ref(),
+        Call::FenceExport(m) => m.pool.as_ref(),
+        Call::ReplaceMember(m) => m.pool.as_ref(),
+        Call::ReaddMembers(m) => m.pool.as_ref(),
+        Call::FailVolume(m) => m.pool.as_ref(),
     };
     Assembly::try_from(id.unwrap()).unwrap()
 }
@@ -335,7 +339,13 @@ fn apply(
             Ok(Answer::Usage(Usage { bytes_total: GIB, bytes_free: GIB / 2, ..Usage::default() }))
         }
         Call::GetUsage(_) => refuse(FailureKind::NotFound, "not mounted"),
-        Call::CheckHead(_) | Call::MakeFilesystem(_) | Call::GetInventory => Ok(Answer::Done),
+        Call::FenceExport(_)
+        | Call::ReplaceMember(_)
+        | Call::ReaddMembers(_)
+        | Call::FailVolume(_)
+        | Call::CheckHead(_)
+        | Call::MakeFilesystem(_)
+        | Call::GetInventory => Ok(Answer::Done),
     }
 }
 

@@ -80,6 +80,7 @@ macro_rules! done {
 impl Agent for FakeAgent {
     type WatchInventoryStream = BoxStream<'static, Result<Inventory, Status>>;
     type CreateExportStream = BoxStream<'static, Result<CreateExportProgress, Status>>;
+    type ReplaceMemberStream = BoxStream<'static, Result<ReplaceMemberProgress, Status>>;
 
     async fn get_inventory(
         &self,
@@ -111,6 +112,36 @@ impl Agent for FakeAgent {
         };
         let last = CreateExportProgress { reserved_bytes: 0, export: Some(export) };
         Ok(Response::new(stream::iter([Ok(half), Ok(last)]).boxed()))
+    }
+
+    async fn replace_member(
+        &self,
+        request: Request<ReplaceMemberRequest>,
+    ) -> Result<Response<Self::ReplaceMemberStream>, Status> {
+        self.ask(Call::ReplaceMember(request.into_inner())).await?;
+        let half = ReplaceMemberProgress { done_bytes: 1, total_bytes: 2, bytes_per_second: 1 };
+        Ok(Response::new(stream::iter([Ok(half)]).boxed()))
+    }
+
+    async fn fence_export(
+        &self,
+        r: Request<FenceExportRequest>,
+    ) -> Result<Response<FenceExportResponse>, Status> {
+        done!(self, FenceExport, r)
+    }
+
+    async fn readd_members(
+        &self,
+        r: Request<ReaddMembersRequest>,
+    ) -> Result<Response<ReaddMembersResponse>, Status> {
+        done!(self, ReaddMembers, r)
+    }
+
+    async fn fail_volume(
+        &self,
+        r: Request<FailVolumeRequest>,
+    ) -> Result<Response<FailVolumeResponse>, Status> {
+        done!(self, FailVolume, r)
     }
 
     async fn destroy_export(
