@@ -87,11 +87,8 @@ pub(crate) fn pool() -> Pool {
 }
 
 fn member(donor: &str, state: MemberState) -> Member {
-    // A serial is a UUID; which one matters to nobody here.
-    let serial = match donor {
-        "" => String::new(),
-        _ => format!("5f1c0000-0000-4000-8000-0000000000{donor}"),
-    };
+    // A UUID; which one matters to nobody here.
+    let serial = format!("5f1c0000-0000-4000-8000-{:0>12}", donor.trim_start_matches('n'));
     Member { serial, donor: donor.into(), state: state.into() }
 }
 
@@ -139,7 +136,6 @@ pub(crate) fn mirror() -> Pool {
             member("n6", MemberState::Rebuilding),
             member("n4", MemberState::InSync),
             member("n5", MemberState::InSync),
-            member("", MemberState::Missing),
         ],
         lacking: 1,
         action: "recover".into(),
