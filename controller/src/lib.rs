@@ -14,6 +14,7 @@
 //! | [`reconcile`] | what is wanted against what nodes hold |
 //! | [`doctor`] | what is wrong on a node, and what mends it; pure |
 //! | [`lease`] | when a pool expires; pure |
+//! | [`version`] | which agents go with this controller; pure |
 //! | [`store`] | what must not be forgotten |
 //! | [`readme`] | the text at a pool's root |
 //! | [`serve`] | all of it together, until told to stop |
@@ -33,6 +34,7 @@ pub mod serve;
 pub mod service;
 pub mod spec;
 pub mod store;
+pub mod version;
 
 #[cfg(test)]
 mod tests;

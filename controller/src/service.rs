@@ -186,9 +186,16 @@ impl Controller for ControllerService {
 
     async fn drain(
         &self,
-        _: Request<v1::DrainRequest>,
+        request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
-        Err(Status::unimplemented("DrainRequest"))
+        let v1::DrainRequest { nodes, drain, reason } = request.into_inner();
+        if nodes.is_empty() {
+            let none = Failure::new(FailureKind::Invalid, "drain the nodes");
+            return Err(none.saying("no nodes are named").into());
+        }
+        let names: Vec<String> = self.chosen(&nodes)?.into_iter().map(|node| node.name).collect();
+        self.pools.drain(&names, drain.then_some(&*reason)).await?;
+        Ok(Response::new(v1::DrainResponse {}))
     }
 
     async fn failover(

@@ -11,10 +11,14 @@
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
 //! | `up`, `down` | what is asked of pools |
+//! | `candidates` | the nodes as the planner sees them |
+//! | `drain` | nodes that take no new pieces |
 //! | [`status`] | what a pool looks like |
 
 mod begin;
+mod candidates;
 mod down;
+mod drain;
 mod drive;
 mod journal;
 pub mod machine;
@@ -64,6 +68,8 @@ pub struct Env {
     pub profiles: BTreeMap<String, Profile>,
     /// Pools are mounted below it.
     pub mount_root: PathBuf,
+    /// The racks of nodes, where they are labelled.
+    pub racks: BTreeMap<String, String>,
 }
 
 /// Events of an operation, as a caller gets them.
@@ -80,6 +86,8 @@ pub struct Pools {
     /// One pool is planned and recorded at a time, so that none promises the memory that
     /// another was just promised.
     admission: AsyncMutex<()>,
+    /// The nodes that take no new pieces, and why.
+    drained: Mutex<BTreeMap<String, String>>,
     ups: Arc<Semaphore>,
 }
 
@@ -99,6 +107,7 @@ impl Pools {
             released: Mutex::new(loaded.released.into_iter().collect()),
             generations: Mutex::new(loaded.generations),
             admission: AsyncMutex::new(()),
+            drained: Mutex::new(loaded.drained),
             ups: Arc::new(Semaphore::new(MOST_UPS)),
         }))
     }

@@ -14,6 +14,7 @@ use rampool_proto::v1::{
 use super::record::PoolRecord;
 use super::state::Step;
 use crate::agents::Call;
+use crate::planner::redundancy;
 use crate::readme;
 
 /// What calls need beyond the pool's record: the controller's own settings.
@@ -97,7 +98,7 @@ pub fn call_of(
             pool,
             filesystem: placement.filesystem,
             chunk_kib: placement.chunk_kib,
-            width: u32::try_from(placement.pieces.len()).unwrap_or(u32::MAX),
+            width: redundancy::data_disks(placement),
         }),
         Step::Mount => Call::Mount(MountRequest {
             pool,

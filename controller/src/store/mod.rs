@@ -16,7 +16,7 @@ use std::sync::Arc;
 use prost::Message;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::Event;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::oneshot;
 
 use crate::pool::record::PoolRecord;
@@ -38,6 +38,8 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const POOLS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("pools");
 const EVENTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("events");
 const GENERATIONS: TableDefinition<'_, &str, u32> = TableDefinition::new("generations");
+/// Nodes that take no new pieces, and why. Absent from stores of before there were such.
+const DRAINED: TableDefinition<'_, &str, &str> = TableDefinition::new("drained");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,8 @@ pub struct Loaded {
     pub released: Vec<Assembly>,
     /// The greatest generation given to each name.
     pub generations: BTreeMap<String, u32>,
+    /// The nodes that take no new pieces, and why.
+    pub drained: BTreeMap<String, String>,
 }
 
 /// The open store. Clones share it; the last one's end writes what waits and closes it.
@@ -163,6 +167,14 @@ impl Store {
         wait.await.map_err(|_| stopped())?
     }
 
+    /// Notes that nodes take no new pieces, for a reason; or with `None` that they do again.
+    pub async fn drain(&self, nodes: &[String], reason: Option<&str>) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        let reason = reason.map(str::to_owned);
+        self.send(Write::Drain { nodes: nodes.to_vec(), reason, done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
     fn send(&self, write: Write) -> Result<(), StoreError> {
         if self.0.writer.send(write) { Ok(()) } else { Err(stopped()) }
     }
@@ -217,6 +229,16 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
     for entry in reading.open_table(GENERATIONS)?.iter()? {
         let (name, generation) = entry?;
         loaded.generations.insert(name.value().to_owned(), generation.value());
+    }
+    match reading.open_table(DRAINED) {
+        Ok(drained) => {
+            for entry in drained.iter()? {
+                let (node, reason) = entry?;
+                loaded.drained.insert(node.value().to_owned(), reason.value().to_owned());
+            }
+        }
+        Err(TableError::TableDoesNotExist(_)) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(loaded)
 }

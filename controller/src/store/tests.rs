@@ -195,3 +195,16 @@ async fn a_copy_taken_at_any_moment_of_writing_opens_with_what_was_acknowledged(
         assert_eq!(loaded.generations["demo"], generation);
     }
 }
+
+#[tokio::test]
+async fn drained_nodes_are_remembered_until_they_are_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = ["n1".to_owned(), "n2".to_owned()];
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.drained.is_empty(), "a store that never had such a table is read too");
+    store.drain(&nodes, Some("new disks")).await.unwrap();
+    store.drain(&nodes[..1], None).await.unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.drained, [("n2".to_owned(), "new disks".to_owned())].into());
+}
