@@ -42,9 +42,8 @@ impl Report for Evacuated {
         for node in &self.0.nodes {
             let name = one_line(&node.node);
             if !node.pools.is_empty() {
-                // Those it heads, or that came while others went.
                 let pools = one_line(&node.pools.join(", "));
-                out.push_str(&format!("\n{name} still serves {pools}\n"));
+                out.push_str(&format!("\n{name} lends nothing; it is still the head of {pools}\n"));
             } else if !node.drained {
                 out.push_str(&format!("\n`rampool drain {name}` keeps new pools off it\n"));
             }

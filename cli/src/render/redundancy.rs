@@ -59,7 +59,10 @@ impl Volume<'_> {
         let group = if self.groups().is_some() { " of each group" } else { "" };
         match self.redundancy {
             "none" => "losing any one donor loses all of it".into(),
-            "mirror" => "it bears the loss of one donor of each pair".into(),
+            "mirror" => {
+                "it bears the loss of any one donor, and of more that hold no block in common"
+                    .into()
+            }
             "parity" => format!("it bears the loss of one donor{group}"),
             "double-parity" => format!("it bears the loss of two donors{group}"),
             other => format!("which losses its redundancy {other:?} bears is not known here"),
@@ -98,7 +101,12 @@ mod tests {
     fn each_redundancy_says_what_it_is_and_bears() {
         for (redundancy, group_width, words, bears) in [
             ("none", None, "md raid0, 20 wide, chunk 64 KiB", "any one donor loses all"),
-            ("mirror", None, "md raid10, 20 wide, chunk 64 KiB", "one donor of each pair"),
+            (
+                "mirror",
+                None,
+                "md raid10, 20 wide, chunk 64 KiB",
+                "more that hold no block in common",
+            ),
             ("parity", Some(20), "md raid5, 20 wide, chunk 64 KiB", "one donor"),
             ("parity", Some(10), "md raid5 in groups of 10, 20 wide, chunk 64 KiB", "each group"),
             ("double-parity", None, "md raid6, 20 wide, chunk 64 KiB", "two donors"),

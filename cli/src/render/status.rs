@@ -1,7 +1,6 @@
 //! One pool, with all there is to know.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use comfy_table::Cell;
 use rampool_proto::size::Size;
@@ -92,7 +91,7 @@ impl PoolReport {
         facts
     }
 
-    /// `mirror; n6 is spare, then any eligible node may take a lost donor's place`.
+    /// `mirror; spare n6; any eligible node may take a lost donor's place`.
     fn redundancy_words(&self) -> String {
         let mut words = self.redundancy.clone();
         let named = self.spares.join(", ");
@@ -110,27 +109,14 @@ impl PoolReport {
     /// When the pool ends, and how.
     pub(super) fn until(&self, look: &Look) -> String {
         let Some(end) = self.expires_at else { return "`rampool down`".into() };
+        let (end_at, left) = (end.short(), end.left(look.now));
         let releases = self.at_expiry == "release";
-        match (end.left(look.now), releases) {
-            (Duration::ZERO, false) => {
-                format!(
-                    "{}, {} ago; kept until `rampool down`",
-                    end.short(),
-                    rough(end.age(look.now))
-                )
-            }
-            (Duration::ZERO, true) => {
-                format!("{}, {} ago; to be released", end.short(), rough(end.age(look.now)))
-            }
-            (left, false) => format!("{} ({} left), then kept", end.short(), rough(left)),
-            (left, true) => {
-                format!(
-                    "{} ({} left), then released with all that is in it",
-                    end.short(),
-                    rough(left)
-                )
-            }
+        if left.is_zero() {
+            let then = if releases { "to be released" } else { "kept until `rampool down`" };
+            return format!("{end_at}, {} ago; {then}", rough(end.age(look.now)));
         }
+        let then = if releases { "released with all that is in it" } else { "kept" };
+        format!("{end_at} ({} left), then {then}", rough(left))
     }
 
     fn donor_table(&self, look: &Look) -> String {

@@ -52,11 +52,11 @@ impl From<Layout> for v1::VolumeLayout {
 pub enum Redundancy {
     /// None: losing any one donor loses the pool.
     None,
-    /// One donor of each pair: each block is on two donors; half of the memory is usable.
+    /// Any one donor, and more that hold no block in common: each block is on two donors.
     Mirror,
-    /// One donor (of each group, in a wide pool), for one donor's memory.
+    /// One donor (of each group, in a wide pool); that much of the memory is not usable.
     Parity,
-    /// Two donors (of each group, in a wide pool), for two donors' memory.
+    /// Two donors (of each group, in a wide pool); that much of the memory is not usable.
     DoubleParity,
 }
 

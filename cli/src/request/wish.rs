@@ -47,7 +47,8 @@ pub struct Wish {
     /// Which losses of donors the pool bears
     #[arg(long, value_enum)]
     pub redundancy: Option<Redundancy>,
-    /// How many more donors to reserve now, that take the place of lost ones
+    /// How many spare donors to reserve now, that take the place of lost ones: the last of
+    /// --donors, or more than --donor-count; needs redundancy
     #[arg(long, value_name = "COUNT")]
     pub spares: Option<u32>,
     /// Whether any eligible node may take a lost donor's place where no spare is left

@@ -116,13 +116,22 @@ async fn a_refusal_is_told_with_its_exit_code() {
 async fn evacuate_names_the_pools_and_shows_the_node_afterwards() {
     let script = vec![rebuild("evacuate", 0), finished("evacuate", None)];
     let cluster = Cluster::with(FakeController::playing(script)).await;
-    let said = cluster.run("evacuate n1").await;
+    let said = cluster.run("evacuate n3").await;
     assert_eq!(said.code, 0, "{said:?}");
     let told = "[  0.00s] demo rebuild n1: 0 B of 4 MiB\n[ 40.00s] evacuate: finished\n";
     assert_eq!(said.stderr, told);
     assert!(said.stdout.starts_with("NODE  REACHABLE"), "{said:?}");
-    let asked = [Asked::Evacuate("n1".into()), Asked::Nodes("n1".into())];
+    let asked = [Asked::Evacuate("n3".into()), Asked::Nodes("n3".into())];
     assert_eq!(cluster.fake.asked(), asked);
+}
+
+#[tokio::test]
+async fn an_evacuation_is_believed_only_if_no_pool_has_a_piece_there() {
+    let script = vec![finished("evacuate", None)];
+    let cluster = Cluster::with(FakeController::playing(script)).await;
+    let said = cluster.run("evacuate n2").await;
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{said:?}");
+    assert!(said.stderr.contains("n2 still lends to demo"), "{said:?}");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ fn status_of_a_degraded_pool_shows_alerts_members_and_how_far_the_rebuild_is() {
 pool          demo (generation 3)
 state         degraded
 ALERT         n3 was booted anew and lost its memory; n6 takes its place
-VOLATILE      it lives in memory: it bears the loss of one donor of each pair
+VOLATILE      it lives in memory: it bears the loss of any one donor, and of more that hold no block in common
 owner         alice
 age           3h 2m, since 2026-11-18T11:06:40Z
 until         2026-11-18T23:06:40Z (8h 57m left), then released with all that is in it
@@ -142,7 +142,7 @@ fn after_an_evacuation_the_node_is_shown_with_what_is_still_there() {
     let evacuated =
         |nodes: &Vec<_>| shown(&Evacuated(Nodes::from(ListNodesResponse { nodes: nodes.clone() })));
     assert!(evacuated(&nodes).ends_with(
-        "\nn1 still serves demo\n\n`rampool drain n2` keeps new \
+        "\nn1 lends nothing; it is still the head of demo\n\n`rampool drain n2` keeps new \
                                          pools off it\n"
     ));
     nodes.truncate(1);
@@ -186,7 +186,7 @@ usable        511 MiB (40 % of what is lent) before the file system's own struct
 head          n1
 mount         /mnt/rampool/demo
 volume        md raid10, 4 wide, chunk 64 KiB
-redundancy    mirror: it bears the loss of one donor of each pair
+redundancy    mirror: it bears the loss of any one donor, and of more that hold no block in common
 file system   xfs
 backend       rd_mcp
 patience      30 s for a silent donor
