@@ -96,7 +96,7 @@ pub struct Replacing {
     pub new: Piece,
     /// Whether that is one of the pool's spares.
     pub from_spare: bool,
-    /// Why it did not work: what was begun is being taken back.
+    /// Why it does not go on, where it is not known how far it came.
     pub trouble: Option<Failure>,
 }
 
@@ -163,7 +163,7 @@ impl Phase {
     /// The machine's state that this was stored of. Which nodes were already clean is asked
     /// again: they answer at once.
     #[must_use]
-    pub fn to_state(&self, donors: usize) -> State {
+    pub fn to_state(&self, record: &PoolRecord) -> State {
         match self {
             Self::Creating => State::Creating { trouble: None },
             Self::Ready => State::Ready,
@@ -174,7 +174,7 @@ impl Phase {
                 stored.cause.clone(),
                 stored.was_ready,
                 stored.force,
-                donors,
+                record,
             )),
             Self::Released(cause) => State::Released(cause.clone()),
         }
@@ -199,8 +199,7 @@ impl PoolRecord {
     /// The machine that goes on where the record stands.
     #[must_use]
     pub fn machine(&self) -> Machine {
-        let donors = self.placement.pieces.len();
-        Machine::new(donors, !self.placement.mount_point.is_empty(), self.phase.to_state(donors))
+        Machine::new(self.clone())
     }
 
     /// Whether nothing of it is left.
@@ -209,10 +208,80 @@ impl PoolRecord {
         matches!(self.phase, Phase::Released(_))
     }
 
-    /// Whether the node is its head or one of its donors.
+    /// Whether it has a file system; else users get the bare block device.
+    #[must_use]
+    pub fn has_filesystem(&self) -> bool {
+        !self.placement.mount_point.is_empty()
+    }
+
+    /// The generation under which volume and file system were made.
+    #[must_use]
+    pub fn formed(&self) -> u32 {
+        if self.formed == 0 { self.assembly.generation } else { self.formed }
+    }
+
+    /// The assemblies that this pool is or was, the first one first. Those between belong to
+    /// changes of heads that did not come about.
+    pub fn assemblies(&self) -> impl Iterator<Item = Assembly> + '_ {
+        let name = &self.assembly.name;
+        (self.formed()..=self.assembly.generation)
+            .map(|generation| Assembly { name: name.clone(), generation })
+    }
+
+    /// What is being replaced, also in the middle of a change of heads.
+    #[must_use]
+    pub fn replacing(&self) -> Option<&Replacing> {
+        match &self.phase {
+            Phase::Replacing(replacing) => Some(replacing),
+            Phase::FailingOver(over) => over.joining.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The piece that is about to join the pool.
+    #[must_use]
+    pub fn joining(&self) -> Option<&Piece> {
+        self.replacing().filter(|replacing| !replacing.from_spare).map(|replacing| &replacing.new)
+    }
+
+    /// All its pieces, by number: those of the stripe, the spares, and the one that joins.
+    pub fn members(&self) -> impl Iterator<Item = &Piece> {
+        let Placement { pieces, spares, .. } = &self.placement;
+        pieces.iter().chain(spares).chain(self.joining())
+    }
+
+    /// The piece of this number.
+    #[must_use]
+    pub fn member(&self, number: usize) -> &Piece {
+        self.members().nth(number).expect("a step's number is that of a piece")
+    }
+
+    /// The numbers of the pieces that are not lacking.
+    pub fn live(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.members().count()).filter(|number| !self.lacking.contains(number))
+    }
+
+    /// Whether a node's memory of this assembly is of no use to the pool though it is in use: a
+    /// call that nobody waited for any more may have taken it.
+    #[must_use]
+    pub fn has_no_use_for(&self, node: &str, assembly: &Assembly) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Failed(_))
+            && self.assemblies().any(|own| own == *assembly)
+            && !self.involves(node)
+    }
+
+    /// Whether a node must still give something of this pool back.
+    #[must_use]
+    pub fn owes(&self, node: &str) -> bool {
+        self.debts.iter().any(|debt| debt.node == node)
+    }
+
+    /// Whether the node is its head, one of its donors, or owes it something.
     #[must_use]
     pub fn involves(&self, node: &str) -> bool {
-        self.placement.head == node || self.placement.pieces.iter().any(|p| p.donor == node)
+        self.placement.head == node
+            || self.members().any(|piece| piece.donor == node)
+            || self.owes(node)
     }
 }
 
@@ -236,6 +305,30 @@ impl fmt::Display for Cause {
                 f.write_str("the controller was restarted while the pool was being made")
             }
             Self::Down => f.write_str("`rampool down`"),
+        }
+    }
+}
+
+/// Records for the tests of other rooms.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// A pool in use, of nothing yet.
+    pub(crate) fn ready(assembly: &str) -> PoolRecord {
+        PoolRecord {
+            assembly: assembly.parse().unwrap(),
+            spec: PoolSpec::default(),
+            placement: Placement::default(),
+            boot_ids: BTreeMap::new(),
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
+            phase: Phase::Ready,
+            created_ms: 1,
+            ready_ms: 1000,
+            released_ms: 0,
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::planner;
 use crate::spec::{self, Defaults, Donors, Wanted};
 
 /// How long a controller that was just started waits for nodes it has not heard of.
-const FIRST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const FIRST_WORDS: Duration = Duration::from_secs(5);
 
 impl Pools {
     /// Brings a pool up, or attaches to the operation that does, or says that it is up.

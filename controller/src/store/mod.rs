@@ -19,6 +19,7 @@ use rampool_proto::v1::Event;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::oneshot;
 
+use crate::lease::Lease;
 use crate::pool::record::PoolRecord;
 use file::Locked;
 use writer::{Write, Writer};
@@ -40,6 +41,10 @@ const EVENTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("ev
 const GENERATIONS: TableDefinition<'_, &str, u32> = TableDefinition::new("generations");
 /// Nodes that take no new pieces, and why. Absent from stores of before there were such.
 const DRAINED: TableDefinition<'_, &str, &str> = TableDefinition::new("drained");
+/// What became of pools' leases: the generation they were formed under, then from when (in
+/// milliseconds since the Unix epoch), how long (in seconds), and how much of the end was told.
+/// Absent likewise.
+const LEASES: TableDefinition<'_, &str, (u32, u64, u64, u8)> = TableDefinition::new("leases");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +110,8 @@ pub struct Loaded {
     pub generations: BTreeMap<String, u32>,
     /// The nodes that take no new pieces, and why.
     pub drained: BTreeMap<String, String>,
+    /// The leases that were renewed or told of.
+    pub leases: BTreeMap<String, Lease>,
 }
 
 /// The open store. Clones share it; the last one's end writes what waits and closes it.
@@ -175,6 +182,13 @@ impl Store {
         wait.await.map_err(|_| stopped())?
     }
 
+    /// Writes the lease of a pool name's last pool.
+    pub async fn put_lease(&self, name: &str, lease: Lease) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        self.send(Write::Lease { name: name.to_owned(), lease, done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
     fn send(&self, write: Write) -> Result<(), StoreError> {
         if self.0.writer.send(write) { Ok(()) } else { Err(stopped()) }
     }
@@ -220,7 +234,7 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
             StoreError::Io(format!("the record of {name}.{generation}: {problem}"))
         })?;
         if record.is_released() {
-            loaded.released.push(record.assembly.clone());
+            loaded.released.extend(record.assemblies());
         }
         // In the table's order generations go up, so the last one seen is the latest.
         last.insert(record.assembly.name.to_string(), record);
@@ -230,17 +244,28 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
         let (name, generation) = entry?;
         loaded.generations.insert(name.value().to_owned(), generation.value());
     }
-    match reading.open_table(DRAINED) {
-        Ok(drained) => {
-            for entry in drained.iter()? {
-                let (node, reason) = entry?;
-                loaded.drained.insert(node.value().to_owned(), reason.value().to_owned());
-            }
+    if let Some(drained) = newer(reading.open_table(DRAINED))? {
+        for entry in drained.iter()? {
+            let (node, reason) = entry?;
+            loaded.drained.insert(node.value().to_owned(), reason.value().to_owned());
         }
-        Err(TableError::TableDoesNotExist(_)) => {}
-        Err(error) => return Err(error.into()),
+    }
+    if let Some(leases) = newer(reading.open_table(LEASES))? {
+        for entry in leases.iter()? {
+            let (name, lease) = entry?;
+            loaded.leases.insert(name.value().to_owned(), codec::lease_in(lease.value()));
+        }
     }
     Ok(loaded)
+}
+
+/// A table that stores of before there was such do not have.
+fn newer<T>(opened: Result<T, TableError>) -> Result<Option<T>, StoreError> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]
