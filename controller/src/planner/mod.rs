@@ -20,6 +20,8 @@ pub mod volume;
 use rampool_proto::size::Size as Bytes;
 use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, Piece, Placement};
 
+pub(crate) use notes::loss;
+
 use crate::spec::Wanted;
 use volume::{MIB, Striping};
 

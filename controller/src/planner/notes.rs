@@ -78,7 +78,7 @@ fn of_racks(redundancy: Redundancy, donors: &[Candidate]) -> Vec<String> {
 }
 
 /// Whether pieces can be moved while the pool is in use.
-pub(crate) fn moving(redundancy: Redundancy, layout: VolumeLayout) -> &'static str {
+fn moving(redundancy: Redundancy, layout: VolumeLayout) -> &'static str {
     match layout {
         _ if is_redundant(redundancy) => {
             "donors can be evacuated while the pool is in use, without losing redundancy"

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use rampool_proto::v1::{Failure, Piece, Placement, PoolId, PoolSpec};
 
+use crate::lease::{Lease, Stage};
 use crate::pool::record::{
     Debt, Failed, FailingOver, Owed, Phase, PoolRecord, Releasing, Replacing,
 };
@@ -185,6 +186,26 @@ fn replacing_in(stored: StoredReplacing, pieces: usize) -> Result<Replacing, Str
         from_spare: stored.from_spare,
         trouble: stored.trouble,
     })
+}
+
+/// A lease as the store's table has it.
+pub(super) fn lease_out(lease: Lease) -> (u32, u64, u64, u8) {
+    let told = match lease.told {
+        Stage::Running => 0,
+        Stage::Ending => 1,
+        Stage::Ended => 2,
+    };
+    (lease.formed, lease.from_ms, lease.seconds, told)
+}
+
+/// A lease as it was stored. What is not known of it is told once more.
+pub(super) fn lease_in((formed, from_ms, seconds, told): (u32, u64, u64, u8)) -> Lease {
+    let told = match told {
+        1 => Stage::Ending,
+        2 => Stage::Ended,
+        _ => Stage::Running,
+    };
+    Lease { formed, from_ms, seconds, told }
 }
 
 fn phase_out(phase: &Phase) -> StoredPhase {

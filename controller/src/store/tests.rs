@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use rampool_proto::v1::{EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec};
 
 use super::*;
+use crate::lease::Stage;
 use crate::pool::record::Phase;
 use crate::pool::state::Cause;
 
@@ -207,4 +208,18 @@ async fn drained_nodes_are_remembered_until_they_are_resumed() {
     drop(store);
     let (_, loaded) = Store::open(folder.path()).unwrap();
     assert_eq!(loaded.drained, [("n2".to_owned(), "new disks".to_owned())].into());
+}
+
+#[tokio::test]
+async fn leases_are_remembered_until_the_name_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let lease = Lease { formed: 3, from_ms: 7, seconds: 9, told: Stage::Ending };
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.leases.is_empty());
+    store.put_lease("demo", lease).await.unwrap();
+    store.put_lease("other", lease).await.unwrap();
+    store.forget("other").await.unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.leases, [("demo".to_owned(), lease)].into());
 }

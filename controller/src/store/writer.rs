@@ -6,7 +6,10 @@ use std::thread::JoinHandle;
 use redb::{Database, ReadableTable, WriteTransaction};
 use tokio::sync::oneshot;
 
-use super::{ASSEMBLIES_KEPT, DRAINED, EVENTS, EVENTS_KEPT, GENERATIONS, POOLS, StoreError};
+use super::{
+    ASSEMBLIES_KEPT, DRAINED, EVENTS, EVENTS_KEPT, GENERATIONS, LEASES, POOLS, StoreError, codec,
+};
+use crate::lease::Lease;
 
 type Done = oneshot::Sender<Result<(), StoreError>>;
 
@@ -16,6 +19,7 @@ pub(super) enum Write {
     Event { name: String, sequence: u64, bytes: Vec<u8> },
     Forget { name: String, done: Done },
     Drain { nodes: Vec<String>, reason: Option<String>, done: Done },
+    Lease { name: String, lease: Lease, done: Done },
     Flush { done: Done },
 }
 
@@ -72,6 +76,7 @@ fn run(database: &Database, receiver: &mpsc::Receiver<Write>) {
             if let Write::Pool { done, .. }
             | Write::Forget { done, .. }
             | Write::Drain { done, .. }
+            | Write::Lease { done, .. }
             | Write::Flush { done } = write
             {
                 let answer = said.clone().map_or(Ok(()), |said| Err(StoreError::Io(said)));
@@ -120,6 +125,7 @@ fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
             pools.retain_in((&**name, 0)..=(&**name, u32::MAX), |_, _| false)?;
             let mut events = writing.open_table(EVENTS)?;
             events.retain_in((&**name, 0)..=(&**name, u64::MAX), |_, _| false)?;
+            writing.open_table(LEASES)?.remove(&**name)?;
         }
         Write::Drain { nodes, reason, .. } => {
             let mut drained = writing.open_table(DRAINED)?;
@@ -129,6 +135,9 @@ fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
                     None => drop(drained.remove(&**node)?),
                 }
             }
+        }
+        Write::Lease { name, lease, .. } => {
+            writing.open_table(LEASES)?.insert(&**name, codec::lease_out(*lease))?;
         }
         Write::Flush { .. } => {}
     }

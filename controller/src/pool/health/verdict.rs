@@ -194,7 +194,7 @@ impl<'a> Look<'a> {
     fn in_place(&self, place: usize) -> Option<&Member> {
         let volume = self.volume.as_ref()?;
         let ordered =
-            volume.layout() == VolumeLayout::Md && is_redundant(self.record.placement.redundancy());
+            volume.layout() != VolumeLayout::Lvm && is_redundant(self.record.placement.redundancy());
         volume.members.get(place).filter(|_| ordered)
     }
 
