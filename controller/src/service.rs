@@ -246,8 +246,11 @@ impl Controller for ControllerService {
         request: Request<v1::ReapRequest>,
     ) -> Result<Response<v1::ReapResponse>, Status> {
         let v1::ReapRequest { node, apply, assemblies } = request.into_inner();
-        self.chosen(&node)?;
-        let holdings = self.pools.reap(&node, &assemblies, apply).await?;
+        let [node] = &self.chosen(&node)?[..] else {
+            let many = Failure::new(FailureKind::Invalid, "find the node");
+            return Err(many.saying("one node at a time is reaped").into());
+        };
+        let holdings = self.pools.reap(&node.name, &assemblies, apply).await?;
         Ok(Response::new(v1::ReapResponse { holdings }))
     }
 

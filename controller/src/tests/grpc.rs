@@ -313,6 +313,43 @@ async fn up_status_and_down_over_the_wire_right_after_the_start() {
 }
 
 #[tokio::test]
+async fn care_of_nodes_and_leases_over_the_wire() {
+    let cluster = cluster().await;
+    let mut client = cluster.client();
+    up(&mut client).await;
+    cluster.fake.plant_export("n3", "stranger.4");
+    let drain = |nodes: &str, drain| DrainRequest {
+        nodes: nodes.into(),
+        drain,
+        reason: "new disks".into(),
+    };
+    assert!(client.drain(drain("", true)).await.is_err(), "no nodes are not all nodes");
+    client.drain(drain("n[2-3]", true)).await.unwrap();
+    client.drain(drain("n2", false)).await.unwrap();
+    let reap = |node: &str, apply| ReapRequest { node: node.into(), apply, assemblies: vec![] };
+    assert!(client.reap(reap("", true)).await.is_err(), "no node is not all nodes");
+    let list = ListNodesRequest { nodes: "n[2-3]".into() };
+    let nodes = loop {
+        let nodes = client.list_nodes(list.clone()).await.unwrap().into_inner().nodes;
+        if !nodes[1].unknown.is_empty() {
+            break nodes;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert!(!nodes[0].drained && nodes[0].unknown.is_empty());
+    assert_eq!((nodes[1].drained, nodes[1].drain_reason.as_str()), (true, "new disks"));
+    let removed = client.reap(reap("n3", true)).await.unwrap().into_inner().holdings;
+    assert_eq!(removed.len(), nodes[1].unknown.len());
+    assert!(!cluster.fake.held().contains("n3 stranger.4"));
+    let renew = RenewRequest { pool: "demo".into(), lease_seconds: 3600 };
+    let pool = client.renew(renew).await.unwrap().into_inner();
+    assert!(pool.expires_ms > pool.ready_ms);
+    let recover = RecoverRequest { apply: true, pools: vec![] };
+    let found = client.recover(recover).await.unwrap().into_inner();
+    assert_eq!(found, RecoverResponse::default(), "all is known");
+}
+
+#[tokio::test]
 async fn failures_arrive_whole_with_their_exit_codes_kind() {
     let cluster = cluster().await;
     let mut client = cluster.client();

@@ -193,8 +193,8 @@ impl<'a> Look<'a> {
     /// Who is in a place of a redundant volume: its members come in that order.
     fn in_place(&self, place: usize) -> Option<&Member> {
         let volume = self.volume.as_ref()?;
-        let ordered =
-            volume.layout() != VolumeLayout::Lvm && is_redundant(self.record.placement.redundancy());
+        let ordered = volume.layout() != VolumeLayout::Lvm
+            && is_redundant(self.record.placement.redundancy());
         volume.members.get(place).filter(|_| ordered)
     }
 
