@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::DEFAULT_CONFIG;
-use crate::command::{completions, doctor, down, events, nodes, pki, status, up};
+use crate::command::{
+    completions, doctor, down, drain, evacuate, events, fail, failover, nodes, pki, reap, recover,
+    renew, replace, status, up, wait,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
     0  done
     1  it was tried and failed (also: a time-out, a mount in use, no answer from the
-       controller, an ERROR found by `doctor`)
+       controller, an ERROR found by `doctor`, a pool that `recover --apply` refused)
     2  the request makes no sense
     3  no such pool or node
     4  not possible now: capacity, a name in use, a node away, a program missing
@@ -22,8 +25,8 @@ Node lists: n[001-040],mds1. Durations: 90m, 12h, 7d.";
 
 /// Pools spare memory of cluster nodes into one fast scratch file system.
 ///
-/// A pool lives in memory: it is lost when one of its nodes fails, and given back by
-/// `rampool down`.
+/// A pool lives in memory: it is lost when more of its donors fail than its redundancy bears
+/// (without redundancy: any one), and given back by `rampool down`.
 #[derive(Debug, Parser)]
 #[command(name = "rampool", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
@@ -77,6 +80,27 @@ pub enum Command {
     Plan(up::Plan),
     /// Show a pool's history
     Events(events::Events),
+    /// Follow what goes on with a pool to its end; at once where nothing does
+    Wait(wait::Wait),
+    /// Give a pool a new lease, counted from now
+    Renew(renew::Renew),
+    /// Move one donor's piece to another node while the pool is in use
+    Replace(replace::Replace),
+    /// Bring a pool up on another head, with its data: its own is gone, or shall go
+    Failover(failover::Failover),
+    /// End the patience with silent donors: the pool's users get errors at once instead of
+    /// waiting, and what is in it is lost
+    Fail(fail::Fail),
+    /// Move every piece of memory off a healthy node while its pools are in use
+    Evacuate(evacuate::Evacuate),
+    /// Keep new pools off nodes; those that are there stay
+    Drain(drain::Drain),
+    /// Let new pools on drained nodes again
+    Resume(drain::Resume),
+    /// Show what a node holds of pools that nobody knows; remove it with --apply
+    Reap(reap::Reap),
+    /// Show the pools that nodes hold and an empty controller could take over; do it with --apply
+    Recover(recover::Recover),
     /// Say what is missing on nodes, and the line that mends it
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell
@@ -122,6 +146,14 @@ mod tests {
             "rampool up demo --head N1",
             "rampool status a/b",
             "rampool nodes n[3-1]",
+            "rampool up demo --redundancy double_parity",
+            "rampool up demo --spares all",
+            "rampool up demo --at-expiry delete",
+            "rampool up demo --auto-replace=no",
+            "rampool replace demo N1",
+            "rampool renew demo --lease 0s",
+            "rampool reap n1 demo",
+            "rampool recover Demo",
         ] {
             let kind = kind_of(line);
             assert!(
@@ -138,7 +170,10 @@ mod tests {
             ErrorKind::ArgumentConflict
         );
         assert_eq!(kind_of("rampool up"), ErrorKind::MissingRequiredArgument);
-        assert_eq!(kind_of("rampool down"), ErrorKind::MissingRequiredArgument);
+        for line in ["down", "wait", "replace demo", "failover demo", "evacuate", "drain", "reap"] {
+            let kind = kind_of(&format!("rampool {line}"));
+            assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{line}");
+        }
         assert_eq!(kind_of("rampool up demo --siez 1T"), ErrorKind::UnknownArgument);
     }
 

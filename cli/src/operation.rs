@@ -11,8 +11,8 @@ use crate::progress::Progress;
 /// How following ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// The operation ended well, and this is the pool now.
-    Well(Box<Pool>),
+    /// The operation ended well, and this is its pool now, if it is one pool's.
+    Well(Option<Box<Pool>>),
     /// The caller had enough; the operation goes on.
     Interrupted,
 }
@@ -54,11 +54,7 @@ pub async fn follow(
 /// What the operation's last event says; nothing of any other.
 fn last_word(event: Event, operation: &str) -> Option<Result<Ended, Failure>> {
     match event.kind() {
-        EventKind::Finished => Some(match event.result {
-            Some(pool) => Ok(Ended::Well(Box::new(pool))),
-            // Success is believed only with its proof.
-            None => Err(lost(operation, "it is said to be finished, but not what came of it")),
-        }),
+        EventKind::Finished => Some(Ok(Ended::Well(event.result.map(Box::new)))),
         EventKind::GaveUp => Some(Err(event.failure.unwrap_or_else(|| {
             Failure::new(FailureKind::Failed, operation.to_owned()).saying(event.text)
         }))),
@@ -66,12 +62,18 @@ fn last_word(event: Event, operation: &str) -> Option<Result<Ended, Failure>> {
     }
 }
 
+/// The pool that came of an operation on one pool: success is believed only with its proof.
+pub fn proven(pool: Option<Box<Pool>>, operation: &str) -> Result<Pool, Failure> {
+    pool.map(|pool| *pool)
+        .ok_or_else(|| lost(operation, "it is said to be finished, but not what came of it"))
+}
+
 fn lost(operation: &str, said: &str) -> Failure {
     Failure::new(FailureKind::Failed, format!("follow the {operation}"))
         .saying(format!("lost the controller: {said}"))
         .advising(
-            "the operation goes on there, and whether it succeeds is not known here; see \
-             `rampool status` and `rampool events`",
+            "the operation goes on there, and whether it succeeds is not known here; \
+             `rampool wait` follows it again, `rampool status` and `rampool events` tell of it",
         )
 }
 
@@ -114,7 +116,8 @@ mod tests {
         let result = Some(Pool { created_ms: 7, ..Pool::default() });
         let last = Event { result, ..event(EventKind::Finished, "b") };
         let (seen, ended) = follow_all(vec![Ok(event(EventKind::Done, "a")), Ok(last)]).await;
-        assert!(matches!(ended, Ok(Ended::Well(pool)) if pool.created_ms == 7));
+        let Ok(Ended::Well(pool)) = ended else { panic!("{ended:?}") };
+        assert_eq!(proven(pool, "up of demo").unwrap().created_ms, 7);
         assert_eq!(seen.texts, ["a", "b"]);
         assert!(seen.ended);
     }
@@ -122,7 +125,8 @@ mod tests {
     #[tokio::test]
     async fn a_finish_without_a_pool_is_no_success() {
         let (_, ended) = follow_all(vec![Ok(event(EventKind::Finished, ""))]).await;
-        assert_eq!(ended.unwrap_err().kind(), FailureKind::Failed);
+        let Ok(Ended::Well(pool)) = ended else { panic!("{ended:?}") };
+        assert_eq!(proven(pool, "up of demo").unwrap_err().kind(), FailureKind::Failed);
     }
 
     #[tokio::test]

@@ -30,6 +30,9 @@ pub struct Config {
     /// How agents are reached.
     #[serde(default)]
     pub agents: AgentAddresses,
+    /// Which nodes share a rack, and so a power supply or a switch: host lists by label.
+    #[serde(default)]
+    pub racks: BTreeMap<String, HostList>,
     /// Named sets of defaults for pools; `default` is built in and may be given anew.
     #[serde(default)]
     pub profiles: BTreeMap<String, Profile>,
@@ -126,6 +129,7 @@ impl Config {
         if let Some(stranger) = self.agents.addresses.keys().find(|n| !self.nodes.contains(n)) {
             return Err(format!("agents.addresses names {stranger}, which is not in nodes"));
         }
+        self.check_racks()?;
         check_authority(&self.iqn_authority)?;
         for (name, profile) in &self.profiles {
             profile.check(&self.nodes).map_err(|problem| format!("profile {name}: {problem}"))?;
@@ -133,6 +137,33 @@ impl Config {
                 .map_err(|failure| format!("profile {name}: {}", failure.said))?;
         }
         Ok(())
+    }
+
+    fn check_racks(&self) -> Result<(), String> {
+        let mut racks: BTreeMap<&str, &str> = BTreeMap::new();
+        for (rack, nodes) in &self.racks {
+            if rack.is_empty() {
+                return Err("racks: a rack needs a label".into());
+            }
+            for node in nodes.iter() {
+                if !self.nodes.contains(node) {
+                    return Err(format!("rack {rack} names {node}, which is not in nodes"));
+                }
+                if let Some(other) = racks.insert(node, rack) {
+                    return Err(format!("{node} is in rack {other} and in rack {rack}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rack of each node that is labelled.
+    #[must_use]
+    pub fn rack_of_nodes(&self) -> BTreeMap<String, String> {
+        let labelled = self.racks.iter();
+        labelled
+            .flat_map(|(rack, nodes)| nodes.iter().map(|node| (node.to_owned(), rack.clone())))
+            .collect()
     }
 
     /// A pool that says no more than it must: what is wrong then is the profile's.
@@ -237,6 +268,7 @@ mod tests {
         for field in [
             "listen",
             "nodes",
+            "racks",
             "agents",
             "port",
             "addresses",
@@ -254,8 +286,13 @@ mod tests {
             "layout",
             "fs",
             "chunk",
+            "redundancy",
+            "spares",
+            "auto_replace",
             "patience",
             "lease",
+            "at_expiry",
+            "evacuate_under_pressure",
             "head",
             "head_may_lend",
             "donors",
@@ -290,10 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn racks_label_nodes() {
+        let config = read("nodes: n[1-4]\nracks: {r1: 'n[1-2]', r2: n3}").unwrap();
+        let racks = config.rack_of_nodes();
+        assert_eq!((racks["n2"].as_str(), racks["n3"].as_str()), ("r1", "r2"));
+        assert_eq!(racks.get("n4"), None);
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for (text, word) in [
             ("nodes: n1\nmount_root: rampool", "not absolute"),
             ("nodes: n1\nagents: {addresses: {n7: a}}", "n7"),
+            ("nodes: n1\nracks: {a: n7}", "n7"),
+            ("nodes: 'n[1-3]'\nracks: {a: 'n[1-2]', b: 'n[2-3]'}", "n2 is in rack a and in rack b"),
+            ("nodes: n1\nprofiles: {fast: {layout: lvm, redundancy: mirror}}", "md's work"),
+            ("nodes: n1\nprofiles: {fast: {redundancy: triple}}", "triple"),
             ("nodes: n1\niqn_authority: org.example", "iqn_authority"),
             ("nodes: n1\niqn_authority: iqn.26-11.org.example", "iqn_authority"),
             ("nodes: n1\nlisten_on: a", "unknown field"),

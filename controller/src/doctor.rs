@@ -8,22 +8,23 @@ use rampool_proto::size::Size;
 use rampool_proto::v1::{Duty, Finding, Inventory, Severity};
 
 use crate::nodes::Known;
+use crate::version;
 
 /// A load per processor is not known here; a load average above this is worth a word.
 const HIGH_LOAD: f64 = 100.0;
 
 /// The findings of one node; one that says so where all is well. `is_known` says whether the
-/// store knows an assembly; `version` is the controller's.
+/// store knows an assembly.
 #[must_use]
-pub fn examine(node: &Known, is_known: impl Fn(&Assembly) -> bool, version: &str) -> Vec<Finding> {
+pub fn examine(node: &Known, is_known: impl Fn(&Assembly) -> bool) -> Vec<Finding> {
     let Some(inventory) = node.current() else {
         return vec![unreachable(node)];
     };
     let mut findings = programs(inventory);
     findings.extend(abilities(inventory));
-    findings.extend(memory(inventory));
-    findings.extend(orphans(inventory, is_known));
-    findings.extend(versions(inventory, version));
+    findings.extend(memory(node, inventory));
+    findings.extend(orphans(&node.name, inventory, is_known));
+    findings.extend(versions(inventory));
     let worst = findings.iter().map(Finding::severity).max().unwrap_or(Severity::Ok);
     if worst == Severity::Ok {
         findings.push(finding(Severity::Ok, "fit to be donor and head", ""));
@@ -102,20 +103,18 @@ fn abilities(inventory: &Inventory) -> Vec<Finding> {
         .collect()
 }
 
-fn memory(inventory: &Inventory) -> Vec<Finding> {
+fn memory(node: &Known, inventory: &Inventory) -> Vec<Finding> {
     let Some(memory) = &inventory.memory else {
         return vec![finding(Severity::Error, "does not say what memory it has", "")];
     };
     let mut findings = Vec::new();
-    if memory.available_bytes < memory.floor_bytes {
+    if let Some((available, floor)) = node.pressure() {
+        let lends = memory.lent_bytes > 0;
+        let fix = if lends { format!("rampool evacuate {}", node.name) } else { String::new() };
         findings.push(finding(
             Severity::Warning,
-            format!(
-                "only {} available, less than its floor of {}",
-                Size(memory.available_bytes),
-                Size(memory.floor_bytes)
-            ),
-            "end what uses the memory, or take a pool down",
+            format!("only {} available, less than its floor of {}", Size(available), Size(floor)),
+            fix,
         ));
     } else if memory.lendable_bytes == 0 {
         findings.push(finding(
@@ -134,7 +133,11 @@ fn memory(inventory: &Inventory) -> Vec<Finding> {
     findings
 }
 
-fn orphans(inventory: &Inventory, is_known: impl Fn(&Assembly) -> bool) -> Vec<Finding> {
+fn orphans(
+    node: &str,
+    inventory: &Inventory,
+    is_known: impl Fn(&Assembly) -> bool,
+) -> Vec<Finding> {
     let mut unknown: BTreeMap<Assembly, (usize, u64)> = BTreeMap::new();
     for holding in &inventory.holdings {
         let Some(Ok(assembly)) = holding.pool.as_ref().map(Assembly::try_from) else { continue };
@@ -152,20 +155,22 @@ fn orphans(inventory: &Inventory, is_known: impl Fn(&Assembly) -> bool) -> Vec<F
                  know; kept",
                 Size(bytes)
             ),
-            "",
+            format!("rampool reap {node}, or rampool recover if it is a pool in use"),
         )
     };
     unknown.into_iter().map(words).collect()
 }
 
-fn versions(inventory: &Inventory, version: &str) -> Option<Finding> {
-    (inventory.agent_version != version).then(|| {
-        finding(
-            Severity::Warning,
-            format!("its agent is version {}, the controller {version}", inventory.agent_version),
-            "install the same version everywhere",
-        )
-    })
+/// Agents of the same major and minor version serve; others get no new pieces.
+fn versions(inventory: &Inventory) -> Option<Finding> {
+    let agent = &inventory.agent_version;
+    let (severity, what) = match version::goes_with(agent) {
+        _ if agent == version::OWN => return None,
+        true => (Severity::Warning, "which serves"),
+        false => (Severity::Error, "and gets no new pieces"),
+    };
+    let text = format!("its agent is version {agent}, the controller {}, {what}", version::OWN);
+    Some(finding(severity, text, "install the same version everywhere"))
 }
 
 #[cfg(test)]
@@ -179,7 +184,7 @@ mod tests {
     fn well() -> Inventory {
         Inventory {
             node: "n1".into(),
-            agent_version: "1".into(),
+            agent_version: version::OWN.into(),
             memory: Some(Memory {
                 available_bytes: 9,
                 lendable_bytes: 5,
@@ -197,7 +202,7 @@ mod tests {
             inventory: Some(Arc::new(inventory)),
             last_seen_ms: 1,
         };
-        examine(&node, |assembly| assembly.name.as_str() == "known", "1")
+        examine(&node, |assembly| assembly.name.as_str() == "known")
     }
 
     #[test]
@@ -215,7 +220,7 @@ mod tests {
             inventory: Some(Arc::new(well())),
             last_seen_ms: 1,
         };
-        let found = examine(&node, |_| true, "1");
+        let found = examine(&node, |_| true);
         assert_eq!((found.len(), found[0].severity()), (1, Severity::Error));
         assert!(found[0].text.contains("connection refused"));
     }
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn absent_abilities_low_memory_and_other_versions_are_findings() {
         let found = findings(Inventory {
-            agent_version: "2".into(),
+            agent_version: "99.0.0".into(),
             abilities: vec![Ability {
                 name: "md raid0".into(),
                 detail: "modprobe raid0".into(),
@@ -259,7 +264,7 @@ mod tests {
             ..well()
         });
         let text: String = found.iter().map(|f| format!("{} {}\n", f.text, f.fix)).collect();
-        for word in ["no md raid0", "modprobe raid0", "floor", "version 2"] {
+        for word in ["no md raid0", "modprobe raid0", "floor", "version 99.0.0", "no new pieces"] {
             assert!(text.contains(word), "{word} is missing in {text}");
         }
     }
@@ -282,5 +287,6 @@ mod tests {
         });
         assert_eq!(found.len(), 1);
         assert!(found[0].text.contains("2 objects") && found[0].text.contains("lost.3"));
+        assert!(found[0].fix.starts_with("rampool reap n1"), "{}", found[0].fix);
     }
 }

@@ -14,6 +14,10 @@
 //! | [`reconcile`] | what is wanted against what nodes hold |
 //! | [`doctor`] | what is wrong on a node, and what mends it; pure |
 //! | [`lease`] | when a pool expires; pure |
+//! | [`version`] | which agents go with this controller; pure |
+//! | [`pressure`] | donors that run out of memory; pure |
+//! | [`reap`] | what nodes hold that nobody knows |
+//! | [`recover`] | pools taken over from what nodes hold |
 //! | [`store`] | what must not be forgotten |
 //! | [`readme`] | the text at a pool's root |
 //! | [`serve`] | all of it together, until told to stop |
@@ -26,13 +30,17 @@ pub mod lease;
 pub mod nodes;
 pub mod planner;
 pub mod pool;
+pub mod pressure;
 pub mod profile;
 pub mod readme;
+pub mod reap;
 pub mod reconcile;
+pub mod recover;
 pub mod serve;
 pub mod service;
 pub mod spec;
 pub mod store;
+pub mod version;
 
 #[cfg(test)]
 mod tests;

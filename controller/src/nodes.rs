@@ -79,6 +79,14 @@ impl Known {
         self.inventory.as_deref().filter(|_| self.reachable())
     }
 
+    /// What memory it has available and its floor, in bytes, where it has less than that.
+    #[must_use]
+    pub fn pressure(&self) -> Option<(u64, u64)> {
+        let memory = self.current()?.memory.as_ref()?;
+        let (available, floor) = (memory.available_bytes, memory.floor_bytes);
+        (available < floor).then_some((available, floor))
+    }
+
     /// Whether what it last said was surely looked up after `moment_ms`: what arrives within a
     /// heartbeat may have been looked up before.
     #[must_use]

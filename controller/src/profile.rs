@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rampool_proto::hostlist::HostList;
 use rampool_proto::size::Size;
-use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
+use rampool_proto::v1::{AtExpiry, Backend, FilesystemKind, Redundancy, VolumeLayout};
 use serde::{Deserialize, Deserializer};
 
 use crate::spec::check_chunk;
@@ -24,12 +24,26 @@ pub struct Profile {
     /// The stripe's chunk. Built in: 64 KiB.
     #[serde(default, deserialize_with = "size")]
     pub chunk: Option<u64>,
-    /// How long I/O to a silent donor is held before it fails. Built in: 60 s.
+    /// What the pool bears the loss of. Built in: `none`.
+    pub redundancy: Option<RedundancyName>,
+    /// Pieces reserved beyond those in use; only with redundancy. Built in: 0.
+    pub spares: Option<u32>,
+    /// Whether any eligible node may take a lost donor's place. Built in: yes where there is
+    /// redundancy.
+    pub auto_replace: Option<bool>,
+    /// How long I/O to a silent donor is held before it fails. Built in: 60 s, with redundancy
+    /// 7 s.
     #[serde(default, deserialize_with = "duration")]
     pub patience: Option<Duration>,
     /// How long a pool may live. Built in: until `down`.
     #[serde(default, deserialize_with = "duration")]
     pub lease: Option<Duration>,
+    /// What happens when a lease ends. Built in: `keep`.
+    pub at_expiry: Option<AtExpiryName>,
+    /// Whether a donor whose available memory falls under its floor is evacuated by itself,
+    /// where the pool can be. Built in: no.
+    #[serde(default)]
+    pub evacuate_under_pressure: bool,
     /// The head, where the spec names none.
     pub head: Option<String>,
     /// Whether the head may lend a piece of its own memory.
@@ -65,6 +79,26 @@ pub enum LayoutName {
     Lvm,
 }
 
+/// A redundancy as profiles write it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum RedundancyName {
+    None,
+    Mirror,
+    Parity,
+    DoubleParity,
+}
+
+/// What happens at a lease's end, as profiles write it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum AtExpiryName {
+    Keep,
+    Release,
+}
+
 /// A file system as profiles write it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,6 +124,26 @@ impl From<LayoutName> for VolumeLayout {
         match name {
             LayoutName::Md => Self::Md,
             LayoutName::Lvm => Self::Lvm,
+        }
+    }
+}
+
+impl From<RedundancyName> for Redundancy {
+    fn from(name: RedundancyName) -> Self {
+        match name {
+            RedundancyName::None => Self::None,
+            RedundancyName::Mirror => Self::Mirror,
+            RedundancyName::Parity => Self::Parity,
+            RedundancyName::DoubleParity => Self::DoubleParity,
+        }
+    }
+}
+
+impl From<AtExpiryName> for AtExpiry {
+    fn from(name: AtExpiryName) -> Self {
+        match name {
+            AtExpiryName::Keep => Self::Keep,
+            AtExpiryName::Release => Self::Release,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
-use rampool_proto::v1::{Placement, PoolSpec};
+use rampool_proto::v1::{AtExpiry, Placement, PoolSpec, Redundancy};
 
 /// Its text. `contact` is whom to ask; empty: nobody is named.
 #[must_use]
@@ -16,9 +16,10 @@ pub fn text(assembly: &Assembly, spec: &PoolSpec, placement: &Placement, contact
             placement.pieces.len(),
             Size(placement.usable_bytes)
         ),
-        "Nothing in it survives `rampool down`, nor a reboot or power cut of the head or of"
-            .to_owned(),
-        "any one of those nodes. Copy what you want to keep to real storage.".to_owned(),
+    ];
+    lines.extend(survival(placement).iter().map(|line| (*line).to_owned()));
+    lines.extend([
+        "Copy what you want to keep to real storage.".to_owned(),
         String::new(),
         match spec.lease_seconds {
             0 => "It lives until somebody takes it down.".to_owned(),
@@ -27,7 +28,10 @@ pub fn text(assembly: &Assembly, spec: &PoolSpec, placement: &Placement, contact
                 humantime::format_duration(std::time::Duration::from_secs(seconds))
             ),
         },
-    ];
+    ]);
+    if spec.lease_seconds > 0 && spec.at_expiry() == AtExpiry::Release {
+        lines.push("At the end of that time IT IS DELETED, whoever uses it.".to_owned());
+    }
     if !spec.owner.is_empty() {
         lines.push(format!("It was asked for by {}.", spec.owner));
     }
@@ -37,6 +41,28 @@ pub fn text(assembly: &Assembly, spec: &PoolSpec, placement: &Placement, contact
     lines.push(format!("More: rampool status {}", assembly.name));
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What it survives, in lines of the text.
+fn survival(placement: &Placement) -> &'static [&'static str] {
+    match placement.redundancy() {
+        Redundancy::None | Redundancy::Unspecified => &[
+            "Nothing in it survives `rampool down`, nor a reboot or power cut of the head or of",
+            "any one of those nodes: there is no redundancy.",
+        ],
+        Redundancy::Mirror => &[
+            "Each block is on two of those nodes (mirror): any one of them may be lost, and the",
+            "head. Nothing survives `rampool down`, nor the loss of two nodes with the same block.",
+        ],
+        Redundancy::Parity => &[
+            "Any one of those nodes may be lost (parity), or the head, not both at once. Nothing",
+            "survives `rampool down`, nor the loss of two nodes.",
+        ],
+        Redundancy::DoubleParity => &[
+            "Any two of those nodes may be lost (double parity), or the head, not both at once.",
+            "Nothing survives `rampool down`, nor the loss of three nodes.",
+        ],
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +80,29 @@ mod tests {
             assert!(text.contains(word), "{word} is missing in:\n{text}");
         }
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn it_says_what_may_be_lost_and_that_a_lease_deletes() {
+        let text = |redundancy: Redundancy| {
+            let spec = PoolSpec {
+                lease_seconds: 60,
+                at_expiry: AtExpiry::Release.into(),
+                ..PoolSpec::default()
+            };
+            let placement = Placement { redundancy: redundancy.into(), ..Placement::default() };
+            super::text(&"demo.1".parse().unwrap(), &spec, &placement, "")
+        };
+        for (redundancy, words) in [
+            (Redundancy::None, "any one of those nodes: there is no redundancy"),
+            (Redundancy::Mirror, "any one of them may be lost"),
+            (Redundancy::Parity, "Any one of those nodes may be lost (parity)"),
+            (Redundancy::DoubleParity, "Any two of those nodes may be lost"),
+        ] {
+            let text = text(redundancy);
+            assert!(text.contains(words), "{words} is missing in:\n{text}");
+            assert!(text.contains("IT IS DELETED"), "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What is wanted against what nodes hold: goes on with releases that were stuck, and removes
-//! what is left of assemblies that the store says are released. What the store does not know is
+//! What is wanted against what nodes hold: goes on with what is stuck or owed, repairs pools in
+//! use, and removes what is left of assemblies that the store says are released. What the store does not know is
 //! kept, and shown by `doctor`: only a person can say that it may go.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,12 +47,13 @@ pub struct Leftover {
     pub of_head: bool,
 }
 
-/// What may be removed now, given the inventories of the nodes that answer. A donor's memory
-/// waits until no head holds anything of the same assembly.
+/// What may be removed now, given the inventories of the nodes that answer, where `is_gone` says
+/// that a node should hold nothing of an assembly. A donor's memory waits until no head holds
+/// anything that is gone too of the same assembly.
 #[must_use]
 pub fn leftovers<'a>(
     inventories: impl IntoIterator<Item = &'a Inventory>,
-    is_released: impl Fn(&Assembly) -> bool,
+    is_gone: impl Fn(&str, &Assembly) -> bool,
 ) -> Vec<Leftover> {
     let mut found = Vec::new();
     for inventory in inventories {
@@ -60,7 +61,7 @@ pub fn leftovers<'a>(
             let Some(Ok(assembly)) = holding.pool.as_ref().map(Assembly::try_from) else {
                 continue;
             };
-            if is_released(&assembly) {
+            if is_gone(&inventory.node, &assembly) {
                 let of_head = !matches!(
                     holding.kind(),
                     HoldingKind::Ramdisk | HoldingKind::Export | HoldingKind::Unspecified
@@ -133,7 +134,8 @@ pub async fn run(
             Some(left) = sweeps.next() => drop(under_way.take(&left)),
             _ = tick.tick() => {}
         }
-        go_on_releasing(&pools, &nodes, &mut pauses);
+        go_on(&pools, &nodes, &mut pauses);
+        keep_to_leases(&pools, &mut pauses).await;
         for left in to_sweep(&pools, &nodes) {
             if !under_way.contains(&left) && pauses.try_now(format!("{left:?}")) {
                 under_way.insert(left.clone());
@@ -148,30 +150,58 @@ pub async fn run(
     }
 }
 
-/// Whether a release waits for one of these nodes.
+/// Whether something half done or owed waits for one of these nodes.
 fn waits_for(record: &PoolRecord, nodes: &BTreeSet<String>) -> bool {
-    match &record.phase {
-        Phase::Releasing(releasing) => {
-            releasing.remains.iter().any(|left| nodes.contains(&left.node))
+    let awaited = |node: &str| nodes.contains(node);
+    let owing = record.debts.iter().any(|debt| awaited(&debt.node));
+    owing
+        || match &record.phase {
+            Phase::Releasing(releasing) => releasing.remains.iter().any(|left| awaited(&left.node)),
+            Phase::FailingOver(over) => {
+                awaited(&over.head) || over.remains.iter().any(|left| awaited(&left.node))
+            }
+            Phase::Replacing(_) | Phase::Failed(_) => awaited(&record.placement.head),
+            Phase::Creating | Phase::Ready | Phase::Released(_) => false,
         }
-        _ => false,
+}
+
+/// Goes on with what is half done or owed, where some node that it waits for answers.
+fn go_on(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
+    let answers = |name: &str| nodes.get(name).is_some_and(|node| node.reachable());
+    for record in pools.unsettled() {
+        let any = |left: &[Failure]| left.is_empty() || left.iter().any(|left| answers(&left.node));
+        let head = || answers(&record.placement.head);
+        let owing = || record.debts.iter().any(|debt| answers(&debt.node));
+        let worth_it = match &record.phase {
+            Phase::Creating => true,
+            Phase::Releasing(releasing) => any(&releasing.remains) || owing(),
+            Phase::Replacing(_) => head(),
+            Phase::FailingOver(over) => answers(&over.head) && any(&over.remains),
+            Phase::Failed(failed) => {
+                if failed.shut {
+                    owing()
+                } else {
+                    head()
+                }
+            }
+            Phase::Ready => owing(),
+            Phase::Released(_) => false,
+        };
+        if worth_it && pauses.try_now(record.assembly.to_string()) {
+            pools.go_on(record.assembly.name.as_str());
+        }
     }
 }
 
-/// Goes on with the releases of which some node that remains answers.
-fn go_on_releasing(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
-    let answers = |name: &str| nodes.get(name).is_some_and(|node| node.reachable());
-    for record in pools.unsettled() {
-        let worth_it = match &record.phase {
-            Phase::Creating => true,
-            Phase::Releasing(releasing) => {
-                releasing.remains.is_empty()
-                    || releasing.remains.iter().any(|left| answers(&left.node))
-            }
-            Phase::Ready | Phase::Released(_) => false,
-        };
-        if worth_it && pauses.try_now(record.assembly.to_string()) {
-            pools.release_on(record.assembly.name.as_str());
+/// Tells of leases that end, and takes the pools down of which that was asked for.
+async fn keep_to_leases(pools: &Arc<Pools>, pauses: &mut Pauses) {
+    for record in pools.look_at_leases().await {
+        if !pauses.try_now(format!("the lease of {}", record.assembly)) {
+            continue;
+        }
+        // Nobody follows it: what was begun is seen through.
+        if let Err(failure) = pools.down(record.assembly.name.as_str(), true) {
+            tracing::error!(pool = %record.assembly, %failure, "not released at its lease's end");
         }
     }
 }
@@ -179,7 +209,7 @@ fn go_on_releasing(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
 fn to_sweep(pools: &Pools, nodes: &Nodes) -> Vec<Leftover> {
     let known = nodes.all();
     let inventories = known.iter().filter_map(|node| node.current());
-    leftovers(inventories, |assembly| pools.is_released(assembly))
+    leftovers(inventories, |node, assembly| pools.should_be_gone(node, assembly))
 }
 
 /// Removes one leftover, and says so in the pool's history.
@@ -191,8 +221,11 @@ async fn sweep(pools: Arc<Pools>, agents: Arc<dyn Agents>, left: Leftover) -> Le
         Err(failure) => Err(failure),
     };
     let text = match removed {
-        Ok(()) => format!("removed what was left of {}, which was released", left.assembly),
-        Err(failure) => format!("{} was released, yet: {failure}", left.assembly),
+        Ok(()) => format!("removed what was left of {}", left.assembly),
+        Err(failure) => format!(
+            "{} should hold nothing of {} any more, yet: {failure}",
+            left.node, left.assembly
+        ),
     };
     tracing::warn!(node = left.node, "{text}");
     pools.note(&left.assembly, &left.node, text);
@@ -202,13 +235,14 @@ async fn sweep(pools: Arc<Pools>, agents: Arc<dyn Agents>, left: Leftover) -> Le
 async fn still_there(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<bool, Failure> {
     let answer = agents.call(&left.node, Call::GetInventory, None).await?;
     let Answer::Inventory(inventory) = answer else { return Ok(false) };
-    let of_it = leftovers([inventory.as_ref()], |assembly| *assembly == left.assembly);
+    let of_it = leftovers([inventory.as_ref()], |_, assembly| *assembly == left.assembly);
     Ok(!of_it.is_empty())
 }
 
-async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure> {
+/// The calls that remove a leftover, one after the other.
+pub(crate) fn removal(left: &Leftover) -> Vec<Call> {
     let pool = Some(PoolId::from(&left.assembly));
-    let calls = if left.of_head {
+    if left.of_head {
         vec![
             Call::Unmount(UnmountRequest { pool: pool.clone(), force: false }),
             Call::StopVolume(StopVolumeRequest { pool: pool.clone() }),
@@ -216,8 +250,11 @@ async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure
         ]
     } else {
         vec![Call::DestroyExport(DestroyExportRequest { pool, force: false, carved: 0 })]
-    };
-    for call in calls {
+    }
+}
+
+async fn remove(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<(), Failure> {
+    for call in removal(left) {
         agents.call(&left.node, call, None).await?;
     }
     Ok(())
@@ -246,8 +283,8 @@ mod tests {
     #[test]
     fn what_the_store_does_not_know_as_released_is_kept() {
         let nodes = [inventory("n1", vec![holding("demo.1", HoldingKind::Ramdisk)])];
-        assert!(leftovers(&nodes, |_| false).is_empty());
-        assert_eq!(leftovers(&nodes, |_| true), [left("n1", "demo.1", false)]);
+        assert!(leftovers(&nodes, |_, _| false).is_empty());
+        assert_eq!(leftovers(&nodes, |_, _| true), [left("n1", "demo.1", false)]);
     }
 
     #[test]
@@ -264,7 +301,7 @@ mod tests {
                 ],
             ),
         ];
-        let found = leftovers(&nodes, |assembly| assembly.generation < 3);
+        let found = leftovers(&nodes, |_, assembly| assembly.generation < 3);
         assert_eq!(found, [left("n1", "demo.1", true), left("n2", "demo.2", false)]);
     }
 
@@ -289,7 +326,7 @@ mod tests {
                 });
                 inventory(&format!("n{node}"), holdings.collect())
             }).collect();
-            for left in leftovers(&nodes, |assembly| assembly.generation <= released) {
+            for left in leftovers(&nodes, |_, assembly| assembly.generation <= released) {
                 prop_assert!(left.assembly.generation <= released);
             }
         }

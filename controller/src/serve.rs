@@ -33,6 +33,7 @@ pub async fn run(
     let addresses = names.iter().map(|name| (name.clone(), config.agent_address(name)));
     let agents: Arc<dyn Agents> =
         Arc::new(GrpcAgents::new(&credentials, addresses).context("agents' addresses")?);
+    let racks = config.rack_of_nodes();
     let (store, loaded) = Store::open(&config.state)?;
     let (nodes, news) = Nodes::new(Arc::clone(&agents), names);
     let env = Arc::new(Env {
@@ -46,6 +47,7 @@ pub async fn run(
         },
         profiles: config.profiles,
         mount_root: config.mount_root,
+        racks,
     });
     let pools = Pools::new(env, loaded)?;
     nodes.watch_all();

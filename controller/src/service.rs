@@ -1,5 +1,6 @@
 //! The gRPC face: from messages to calls of the inside, and back. Thin.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
@@ -19,6 +20,7 @@ use crate::doctor;
 use crate::nodes::{Known, Nodes};
 use crate::pool::record::PoolRecord;
 use crate::pool::{Events, Pools};
+use crate::reap;
 
 /// The service.
 pub struct ControllerService {
@@ -67,16 +69,38 @@ impl ControllerService {
     }
 }
 
-fn node_status(node: Known, live: &[Arc<PoolRecord>]) -> NodeStatus {
-    let of_it = live.iter().filter(|record| record.involves(&node.name));
-    NodeStatus {
-        reachable: node.reachable(),
-        detail: node.why_not().to_owned(),
-        pools: of_it.map(|record| record.assembly.name.to_string()).collect(),
-        last_seen_ms: node.last_seen_ms,
-        inventory: node.inventory.map(Arc::unwrap_or_clone),
-        node: node.name,
-        ..NodeStatus::default()
+/// What is shown of nodes beside what they say of themselves.
+struct Around<'a> {
+    pools: &'a Pools,
+    live: Vec<Arc<PoolRecord>>,
+    drained: BTreeMap<String, String>,
+}
+
+impl<'a> Around<'a> {
+    fn of(pools: &'a Pools) -> Self {
+        let mut live = pools.records();
+        live.retain(|record| !record.is_released());
+        Self { pools, live, drained: pools.drained() }
+    }
+
+    fn status(&self, node: Known) -> NodeStatus {
+        let of_it = self.live.iter().filter(|record| record.involves(&node.name));
+        let unknown = node
+            .inventory
+            .as_deref()
+            .map(|inventory| reap::unknown(inventory, |assembly| !self.pools.is_foreign(assembly)));
+        NodeStatus {
+            reachable: node.reachable(),
+            detail: node.why_not().to_owned(),
+            pools: of_it.map(|record| record.assembly.name.to_string()).collect(),
+            last_seen_ms: node.last_seen_ms,
+            drained: self.drained.contains_key(&node.name),
+            drain_reason: self.drained.get(&node.name).cloned().unwrap_or_default(),
+            unknown: unknown.unwrap_or_default(),
+            rack: self.pools.rack(&node.name).to_owned(),
+            inventory: node.inventory.map(Arc::unwrap_or_clone),
+            node: node.name,
+        }
     }
 }
 
@@ -137,9 +161,8 @@ impl Controller for ControllerService {
         request: Request<ListNodesRequest>,
     ) -> Result<Response<ListNodesResponse>, Status> {
         let nodes = self.chosen(&request.into_inner().nodes)?;
-        let mut live = self.pools.records();
-        live.retain(|record| !record.is_released());
-        let nodes = nodes.into_iter().map(|node| node_status(node, &live)).collect();
+        let around = Around::of(&self.pools);
+        let nodes = nodes.into_iter().map(|node| around.status(node)).collect();
         Ok(Response::new(ListNodesResponse { nodes }))
     }
 
@@ -156,10 +179,8 @@ impl Controller for ControllerService {
         request: Request<DoctorRequest>,
     ) -> Result<Response<DoctorResponse>, Status> {
         let nodes = self.chosen(&request.into_inner().nodes)?;
-        let known = |assembly: &Assembly| self.pools.is_known(assembly);
-        let version = env!("CARGO_PKG_VERSION");
-        let findings =
-            nodes.iter().flat_map(|node| doctor::examine(node, known, version)).collect();
+        let known = |assembly: &Assembly| !self.pools.is_foreign(assembly);
+        let findings = nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
         Ok(Response::new(DoctorResponse { findings }))
     }
 
@@ -186,9 +207,16 @@ impl Controller for ControllerService {
 
     async fn drain(
         &self,
-        _: Request<v1::DrainRequest>,
+        request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
-        Err(Status::unimplemented("DrainRequest"))
+        let v1::DrainRequest { nodes, drain, reason } = request.into_inner();
+        if nodes.is_empty() {
+            let none = Failure::new(FailureKind::Invalid, "drain the nodes");
+            return Err(none.saying("no nodes are named").into());
+        }
+        let names: Vec<String> = self.chosen(&nodes)?.into_iter().map(|node| node.name).collect();
+        self.pools.drain(&names, drain.then_some(&*reason)).await?;
+        Ok(Response::new(v1::DrainResponse {}))
     }
 
     async fn failover(
@@ -205,21 +233,33 @@ impl Controller for ControllerService {
         Err(Status::unimplemented("FailRequest"))
     }
 
-    async fn renew(&self, _: Request<v1::RenewRequest>) -> Result<Response<v1::Pool>, Status> {
-        Err(Status::unimplemented("RenewRequest"))
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::Pool>, Status> {
+        let v1::RenewRequest { pool, lease_seconds } = request.into_inner();
+        Ok(Response::new(self.pools.renew(&pool, lease_seconds).await?))
     }
 
     async fn reap(
         &self,
-        _: Request<v1::ReapRequest>,
+        request: Request<v1::ReapRequest>,
     ) -> Result<Response<v1::ReapResponse>, Status> {
-        Err(Status::unimplemented("ReapRequest"))
+        let v1::ReapRequest { node, apply, assemblies } = request.into_inner();
+        let [node] = &self.chosen(&node)?[..] else {
+            let many = Failure::new(FailureKind::Invalid, "find the node");
+            return Err(many.saying("one node at a time is reaped").into());
+        };
+        let holdings = self.pools.reap(&node.name, &assemblies, apply).await?;
+        Ok(Response::new(v1::ReapResponse { holdings }))
     }
 
     async fn recover(
         &self,
-        _: Request<v1::RecoverRequest>,
+        request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
-        Err(Status::unimplemented("RecoverRequest"))
+        let v1::RecoverRequest { apply, pools } = request.into_inner();
+        let (pools, refused) = self.pools.recover(&pools, apply).await?;
+        Ok(Response::new(v1::RecoverResponse { pools, refused }))
     }
 }

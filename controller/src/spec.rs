@@ -7,16 +7,25 @@ use std::path::{Component, Path};
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
 use rampool_proto::v1::pool_spec::Capacity;
-use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, PoolSpec, VolumeLayout};
+use rampool_proto::v1::{
+    AtExpiry, Backend, Failure, FailureKind, FilesystemKind, PoolSpec, Redundancy, VolumeLayout,
+};
 
+use crate::planner::redundancy::{self, is_redundant};
 use crate::profile::Profile;
 
 /// The stripe's chunk where nobody says: small chunks spread a file system's structures over
 /// all donors, and 4 KiB I/O never crosses one.
 pub const BUILT_IN_CHUNK_KIB: u32 = 64;
 
-/// How long I/O to a silent donor is held where nobody says, in seconds.
+/// How long I/O to a silent donor is held where nobody says, in seconds: without redundancy the
+/// pool is lost when it ends, so that a switch may reboot meanwhile.
 pub const BUILT_IN_PATIENCE_SECONDS: u32 = 60;
+
+/// The same with redundancy: the others have the data, so that waiting for the silent one only
+/// holds up users, and the bitmap makes its return cheap. A probe a second, a second for its
+/// answer, and five of holding: a stall stays well under ten.
+pub const BUILT_IN_REDUNDANT_PATIENCE_SECONDS: u32 = 7;
 
 /// Below this, detecting the silence (two seconds' probe, three seconds' wait) takes longer
 /// than the patience itself.
@@ -88,6 +97,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
     let capacity = capacity_of(spec, &profile)?;
     let donors = donors_of(spec, &profile)?;
     let filesystem = filesystem_of(spec, &profile)?;
+    let redundancy = redundancy_of(spec, &profile)?;
     let filled = PoolSpec {
         name: spec.name.clone(),
         profile: profile_name,
@@ -105,7 +115,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
             Donors::Pick(Some(count)) => u32::try_from(*count).unwrap_or(u32::MAX),
         },
         backend: backend_of(spec, &profile)?.into(),
-        layout: layout_of(spec, &profile)?.into(),
+        layout: layout_of(spec, &profile, redundancy)?.into(),
         filesystem: filesystem.into(),
         chunk_kib: chunk_of(spec, &profile)?,
         mount_point: mount_point_of(spec, filesystem, defaults.mount_root)?,
@@ -113,12 +123,12 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         owner: owner_of(spec)?,
         uid: spec.uid,
         gid: spec.gid,
-        patience_seconds: patience_of(spec, &profile)?,
+        patience_seconds: patience_of(spec, &profile, redundancy)?,
         head_may_lend: spec.head_may_lend || profile.head_may_lend.unwrap_or(false),
-        redundancy: spec.redundancy,
-        spares: spec.spares,
-        auto_replace: spec.auto_replace,
-        at_expiry: spec.at_expiry,
+        redundancy: redundancy.into(),
+        spares: Some(spares_of(spec, &profile, redundancy)?),
+        auto_replace: Some(auto_replace_of(spec, &profile, redundancy)?),
+        at_expiry: at_expiry_of(spec, &profile)?.into(),
     };
     Ok(Wanted { name, capacity, donors, spec: filled })
 }
@@ -207,11 +217,74 @@ fn backend_of(spec: &PoolSpec, profile: &Profile) -> Result<Backend, Failure> {
 
 /// Built in is md: one program makes its array in one run, where LVM needs a label, a group and
 /// a volume. Who wants to move a pool's pieces while it is in use picks lvm.
-fn layout_of(spec: &PoolSpec, profile: &Profile) -> Result<VolumeLayout, Failure> {
-    match VolumeLayout::try_from(spec.layout) {
-        Ok(VolumeLayout::Unspecified) => Ok(profile.layout.map_or(VolumeLayout::Md, Into::into)),
+fn layout_of(
+    spec: &PoolSpec,
+    profile: &Profile,
+    redundancy: Redundancy,
+) -> Result<VolumeLayout, Failure> {
+    let layout = match VolumeLayout::try_from(spec.layout) {
+        Ok(VolumeLayout::Unspecified) => profile.layout.map_or(VolumeLayout::Md, Into::into),
+        Ok(given) => given,
+        Err(_) => return Err(unknown_choice("layout", spec.layout)),
+    };
+    if layout == VolumeLayout::Lvm && is_redundant(redundancy) {
+        let said = format!(
+            "layout lvm with redundancy {}: redundancy is md's work, which LVM would only wrap",
+            redundancy::name(redundancy)
+        );
+        return Err(invalid(said).advising("use layout md, or redundancy none"));
+    }
+    Ok(layout)
+}
+
+fn redundancy_of(spec: &PoolSpec, profile: &Profile) -> Result<Redundancy, Failure> {
+    match Redundancy::try_from(spec.redundancy) {
+        Ok(Redundancy::Unspecified) => Ok(profile.redundancy.map_or(Redundancy::None, Into::into)),
         Ok(given) => Ok(given),
-        Err(_) => Err(unknown_choice("layout", spec.layout)),
+        Err(_) => Err(unknown_choice("redundancy", spec.redundancy)),
+    }
+}
+
+/// A profile's spares and replacing are for the pools that can use them; what a person asked
+/// for is refused where it cannot be.
+fn spares_of(spec: &PoolSpec, profile: &Profile, redundancy: Redundancy) -> Result<u32, Failure> {
+    let redundant = is_redundant(redundancy);
+    let spares = match spec.spares {
+        Some(spares) if spares > 0 && !redundant => {
+            return Err(invalid("spares, but no redundancy: there is nothing to rebuild from")
+                .advising("ask for a redundancy, e.g. --redundancy mirror, or for no spares"));
+        }
+        Some(spares) => spares,
+        None if redundant => profile.spares.unwrap_or(0),
+        None => 0,
+    };
+    if spares as usize > MOST_DONORS {
+        return Err(invalid(format!("{spares} spares; a pool has at most {MOST_DONORS} donors")));
+    }
+    Ok(spares)
+}
+
+fn auto_replace_of(
+    spec: &PoolSpec,
+    profile: &Profile,
+    redundancy: Redundancy,
+) -> Result<bool, Failure> {
+    let redundant = is_redundant(redundancy);
+    match spec.auto_replace {
+        Some(true) if !redundant => Err(invalid(
+            "lost donors shall be replaced, but there is no redundancy to rebuild from",
+        )
+        .advising("ask for a redundancy, e.g. --redundancy mirror")),
+        Some(given) => Ok(given),
+        None => Ok(redundant && profile.auto_replace.unwrap_or(true)),
+    }
+}
+
+fn at_expiry_of(spec: &PoolSpec, profile: &Profile) -> Result<AtExpiry, Failure> {
+    match AtExpiry::try_from(spec.at_expiry) {
+        Ok(AtExpiry::Unspecified) => Ok(profile.at_expiry.map_or(AtExpiry::Keep, Into::into)),
+        Ok(given) => Ok(given),
+        Err(_) => Err(unknown_choice("at_expiry", spec.at_expiry)),
     }
 }
 
@@ -287,19 +360,24 @@ fn mount_point_of(
 }
 
 fn lease_of(spec: &PoolSpec, profile: &Profile) -> Result<u64, Failure> {
-    let seconds = match (spec.lease_seconds, profile.lease) {
+    check_lease(match (spec.lease_seconds, profile.lease) {
         (0, Some(lease)) => lease.as_secs(),
         (seconds, _) => seconds,
-    };
+    })
+}
+
+/// A lease of so many seconds, if one can be meant.
+pub(crate) fn check_lease(seconds: u64) -> Result<u64, Failure> {
     if seconds > LONGEST_LEASE_SECONDS {
         return Err(invalid(format!("a lease of {seconds} s is longer than 100 years")));
     }
     Ok(seconds)
 }
 
-fn patience_of(spec: &PoolSpec, profile: &Profile) -> Result<u32, Failure> {
+fn patience_of(spec: &PoolSpec, profile: &Profile, redundancy: Redundancy) -> Result<u32, Failure> {
     let seconds = match (spec.patience_seconds, profile.patience) {
         (0, Some(patience)) => u32::try_from(patience.as_secs()).unwrap_or(u32::MAX),
+        (0, None) if is_redundant(redundancy) => BUILT_IN_REDUNDANT_PATIENCE_SECONDS,
         (0, None) => BUILT_IN_PATIENCE_SECONDS,
         (seconds, _) => seconds,
     };

@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{FilesystemName, LayoutName};
+use crate::profile::{AtExpiryName, FilesystemName, LayoutName, RedundancyName};
 
 fn profiles() -> BTreeMap<String, Profile> {
     let fast = Profile {
@@ -18,7 +18,14 @@ fn profiles() -> BTreeMap<String, Profile> {
         size: Some(1 << 40),
         ..Profile::default()
     };
-    BTreeMap::from([("fast".to_owned(), fast)])
+    let safe = Profile {
+        redundancy: Some(RedundancyName::DoubleParity),
+        spares: Some(2),
+        auto_replace: Some(false),
+        at_expiry: Some(AtExpiryName::Release),
+        ..Profile::default()
+    };
+    BTreeMap::from([("fast".to_owned(), fast), ("safe".to_owned(), safe)])
 }
 
 fn resolved(spec: &PoolSpec) -> Result<Wanted, Failure> {
@@ -76,10 +83,36 @@ fn a_profile_fills_what_the_spec_leaves_open_and_no_more() {
 }
 
 #[test]
+fn redundancy_shortens_patience_and_replaces_by_itself() {
+    let wanted = resolved(&PoolSpec { redundancy: 2, ..plain() }).unwrap().spec;
+    assert_eq!((wanted.redundancy(), wanted.patience_seconds), (Redundancy::Mirror, 7));
+    assert_eq!((wanted.spares, wanted.auto_replace), (Some(0), Some(true)));
+    let none = resolved(&plain()).unwrap().spec;
+    assert_eq!((none.redundancy(), none.patience_seconds), (Redundancy::None, 60));
+    assert_eq!((none.spares, none.auto_replace), (Some(0), Some(false)));
+    assert_eq!(none.at_expiry(), AtExpiry::Keep);
+    let patient = PoolSpec { redundancy: 2, patience_seconds: 30, ..plain() };
+    assert_eq!(resolved(&patient).unwrap().spec.patience_seconds, 30);
+}
+
+#[test]
+fn a_profiles_spares_are_for_pools_that_can_use_them() {
+    let safe = PoolSpec { profile: "safe".into(), ..plain() };
+    let wanted = resolved(&safe).unwrap().spec;
+    assert_eq!(wanted.redundancy(), Redundancy::DoubleParity);
+    assert_eq!((wanted.spares, wanted.auto_replace), (Some(2), Some(false)));
+    assert_eq!(wanted.at_expiry(), AtExpiry::Release);
+    let none = PoolSpec { redundancy: Redundancy::None.into(), ..safe };
+    assert_eq!(resolved(&none).unwrap().spec.spares, Some(0));
+}
+
+#[test]
 fn resolving_what_was_resolved_changes_nothing() {
-    for spec in
-        [plain(), PoolSpec { name: "demo".into(), profile: "fast".into(), ..PoolSpec::default() }]
-    {
+    for spec in [
+        plain(),
+        PoolSpec { name: "demo".into(), profile: "fast".into(), ..PoolSpec::default() },
+        PoolSpec { profile: "safe".into(), ..plain() },
+    ] {
         let once = resolved(&spec).unwrap();
         assert_eq!(resolved(&once.spec).unwrap(), once);
     }
@@ -112,6 +145,12 @@ fn bad_input_is_invalid_and_says_what_is_wrong() {
         ("owner", PoolSpec { owner: "a\u{1b}[31m".into(), ..plain() }),
         ("backend 99", PoolSpec { backend: 99, ..plain() }),
         ("layout 99", PoolSpec { layout: 99, ..plain() }),
+        ("redundancy 99", PoolSpec { redundancy: 99, ..plain() }),
+        ("at_expiry 99", PoolSpec { at_expiry: 99, ..plain() }),
+        ("md's work", PoolSpec { redundancy: 2, layout: 2, ..plain() }),
+        ("nothing to rebuild from", PoolSpec { spares: Some(1), ..plain() }),
+        ("no redundancy to rebuild", PoolSpec { auto_replace: Some(true), ..plain() }),
+        ("9999 spares", PoolSpec { redundancy: 2, spares: Some(9999), ..plain() }),
         ("filesystem 99", PoolSpec { filesystem: 99, ..plain() }),
         ("no file system", PoolSpec { filesystem: 3, mount_point: "/a".into(), ..plain() }),
     ];
@@ -135,11 +174,13 @@ proptest! {
     fn no_request_makes_it_panic_and_a_good_one_is_complete(
         name in "[a-z.]{0,20}", head in "[a-z0-9.\\[]{0,8}", donors in "[n0-9,\\[\\]-]{0,12}",
         count in any::<u32>(), chunk in any::<u32>(), patience in any::<u32>(),
-        lease in any::<u64>(), mount in "/?[a-z./]{0,12}", kind in -1..5i32, bytes in any::<u64>()
+        lease in any::<u64>(), mount in "/?[a-z./]{0,12}", kind in -1..5i32, bytes in any::<u64>(),
+        spares in any::<Option<u32>>(), auto_replace in any::<Option<bool>>()
     ) {
         let spec = PoolSpec {
             name, head, donors, donor_count: count, chunk_kib: chunk, patience_seconds: patience,
             lease_seconds: lease, mount_point: mount, filesystem: kind, layout: kind, backend: kind,
+            redundancy: kind, at_expiry: kind, spares, auto_replace,
             capacity: Some(Capacity::SizePerDonorBytes(bytes)), ..PoolSpec::default()
         };
         match resolved(&spec) {

@@ -4,18 +4,19 @@ use clap::Args;
 use rampool_proto::pool_name::PoolName;
 use rampool_proto::v1::{DownRequest, Failure};
 
-use super::run_operation;
+use super::run_operation::{self, Operation};
 use crate::args::Global;
 use crate::client::Controller;
 use crate::exit::Exit;
-use crate::output::{self, PoolReport, Released};
+use crate::output::{self, PoolReport, Settled};
 
 /// `rampool down`.
 #[derive(Debug, Args)]
 pub struct Down {
     /// The pool
     name: PoolName,
-    /// Terminate the processes that use the mount, instead of refusing
+    /// Terminate the processes that use the mount, instead of refusing, and end the patience with
+    /// silent donors: what waits for them gets errors at once
     #[arg(long)]
     force: bool,
 }
@@ -29,10 +30,10 @@ impl Down {
         let step = format!("take down the pool {name}");
         let begin = controller
             .begin(&step, request, |mut client, request| async move { client.down(request).await });
-        match run_operation::run(begin, "down", &name).await? {
+        match run_operation::run(begin, Operation::OnPool("down", &name)).await? {
             None => Ok(Exit::Interrupted),
             Some(pool) => {
-                output::print(&Released(PoolReport::from(pool)), global.output)?;
+                output::print(&Settled(PoolReport::from(pool)), global.output)?;
                 Ok(Exit::Done)
             }
         }

@@ -13,9 +13,13 @@ pub(super) async fn run(global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// All pools.
+/// All pools, of a controller to be connected.
 pub(super) async fn all(global: &Global) -> Result<Pools, Failure> {
-    let controller = Controller::connect(global).await?;
+    look_at(&Controller::connect(global).await?).await
+}
+
+/// All pools.
+pub(super) async fn look_at(controller: &Controller) -> Result<Pools, Failure> {
     let answer: ListPoolsResponse = controller
         .ask("list the pools", ListPoolsRequest {}, |mut client, request| async move {
             client.list_pools(request).await

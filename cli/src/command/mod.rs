@@ -3,13 +3,22 @@
 pub mod completions;
 pub mod doctor;
 pub mod down;
+pub mod drain;
+pub mod evacuate;
 pub mod events;
+pub mod fail;
+pub mod failover;
 mod list;
 pub mod nodes;
 pub mod pki;
+pub mod reap;
+pub mod recover;
+pub mod renew;
+pub mod replace;
 mod run_operation;
 pub mod status;
 pub mod up;
+pub mod wait;
 
 use std::io::Write;
 
@@ -58,6 +67,16 @@ async fn dispatch(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Nodes(nodes) => nodes.run(global).await,
         Command::Plan(plan) => plan.run(global).await,
         Command::Events(events) => events.run(global).await,
+        Command::Wait(wait) => wait.run(global).await,
+        Command::Renew(renew) => renew.run(global).await,
+        Command::Replace(replace) => replace.run(global).await,
+        Command::Failover(failover) => failover.run(global).await,
+        Command::Fail(fail) => fail.run(global).await,
+        Command::Evacuate(evacuate) => evacuate.run(global).await,
+        Command::Drain(drain) => drain.run(global).await,
+        Command::Resume(resume) => resume.run(global).await,
+        Command::Reap(reap) => reap.run(global).await,
+        Command::Recover(recover) => recover.run(global).await,
         Command::Doctor(doctor) => doctor.run(global).await,
         Command::Completions(completions) => completions.run(),
         Command::Pki(pki) => pki.run(global.output),

@@ -21,12 +21,20 @@ impl Nodes {
     pub(super) async fn run(self, global: &Global) -> Result<Exit, Failure> {
         let controller = Controller::connect(global).await?;
         let nodes = self.nodes.map(|nodes| nodes.to_string()).unwrap_or_default();
-        let answer: ListNodesResponse = controller
-            .ask("list the nodes", ListNodesRequest { nodes }, |mut client, request| async move {
-                client.list_nodes(request).await
-            })
-            .await?;
-        output::print(&NodesReport::from(answer), global.output)?;
+        output::print(&look_at(&controller, nodes).await?, global.output)?;
         Ok(Exit::Done)
     }
+}
+
+/// The nodes of a host list; of an empty one, all.
+pub(super) async fn look_at(
+    controller: &Controller,
+    nodes: String,
+) -> Result<NodesReport, Failure> {
+    let answer: ListNodesResponse = controller
+        .ask("list the nodes", ListNodesRequest { nodes }, |mut client, request| async move {
+            client.list_nodes(request).await
+        })
+        .await?;
+    Ok(answer.into())
 }

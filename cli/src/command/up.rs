@@ -8,7 +8,7 @@ use rampool_proto::v1::{
     Failure, FailureKind, Placement, PlanRequest, PlanResponse, PoolSpec, UpRequest,
 };
 
-use super::run_operation;
+use super::run_operation::{self, Operation};
 use crate::args::Global;
 use crate::client::Controller;
 use crate::exit::Exit;
@@ -55,7 +55,7 @@ impl Up {
         let request = UpRequest { spec: Some(spec) };
         let begin = controller
             .begin(&step, request, |mut client, request| async move { client.up(request).await });
-        match run_operation::run(begin, "up", &name).await? {
+        match run_operation::run(begin, Operation::Up(&name)).await? {
             None => Ok(Exit::Interrupted),
             Some(pool) => {
                 output::print(&Raised(PoolReport::from(pool)), global.output)?;

@@ -6,21 +6,29 @@
 mod event;
 mod failure;
 mod finding;
+mod health;
 mod moment;
 mod node;
 mod pki;
 mod plan;
 mod pool;
+mod reap;
+mod recover;
 mod words;
 
 pub use event::{EventLine, Events};
 pub use failure::{Failed, FailureReport};
 pub use finding::{FindingReport, Findings, Level};
+pub use health::{HealthReport, MemberReport};
 pub use moment::Moment;
-pub use node::{HoldingReport, MemoryReport, NodeReport, Nodes};
+pub use node::{Evacuated, HoldingReport, MemoryReport, NodeReport, Nodes};
 pub use pki::MadeFiles;
 pub use plan::{PieceReport, PlanReport};
-pub use pool::{DonorReport, PoolReport, Pools, PoolsInFull, Raised, Released, UsageReport};
+pub use pool::{
+    DonorReport, PoolReport, Pools, PoolsInFull, Raised, Renewed, Settled, UsageReport,
+};
+pub use reap::ReapReport;
+pub use recover::RecoverReport;
 
 use std::io::{ErrorKind, Write};
 

@@ -14,6 +14,11 @@ pub struct Nodes {
     pub nodes: Vec<NodeReport>,
 }
 
+/// A node after `evacuate`: the same keys, other words for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Evacuated(pub Nodes);
+
 /// One node. What its agent says is null while the agent has not been heard.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the keys are documented in cli/README.md")]
@@ -31,6 +36,10 @@ pub struct NodeReport {
     pub kernel_release: Option<String>,
     pub boot_id: Option<String>,
     pub holdings: Vec<HoldingReport>,
+    pub drained: bool,
+    pub drain_reason: Option<String>,
+    pub unknown_holdings: Vec<HoldingReport>,
+    pub rack: Option<String>,
 }
 
 /// A node's memory.
@@ -54,6 +63,7 @@ pub struct HoldingReport {
     pub name: String,
     pub size_bytes: u64,
     pub detail: Option<String>,
+    pub donor: Option<String>,
 }
 
 impl From<ListNodesResponse> for Nodes {
@@ -86,6 +96,10 @@ impl From<NodeStatus> for NodeReport {
             kernel_release: known(inventory.kernel_release),
             boot_id: known(inventory.boot_id),
             holdings: inventory.holdings.into_iter().map(Into::into).collect(),
+            drained: status.drained,
+            drain_reason: known(status.drain_reason),
+            unknown_holdings: status.unknown.into_iter().map(Into::into).collect(),
+            rack: known(status.rack),
         }
     }
 }
@@ -100,6 +114,7 @@ impl From<Holding> for HoldingReport {
             name: holding.name,
             size_bytes: holding.bytes,
             detail: known(holding.detail),
+            donor: known(holding.donor),
         }
     }
 }

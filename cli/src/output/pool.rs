@@ -1,9 +1,13 @@
 //! A pool.
 
 use rampool_proto::size::KIB;
-use rampool_proto::v1::{DonorStatus, Pool, Usage};
+use rampool_proto::v1::{
+    AtExpiry, Backend, DonorStatus, FilesystemKind, Placement, Pool, PoolState, Redundancy, Usage,
+    VolumeLayout,
+};
 use serde::Serialize;
 
+use super::health::HealthReport;
 use super::moment::Moment;
 use super::words::word;
 
@@ -19,7 +23,7 @@ pub struct Pools {
 #[serde(transparent)]
 pub struct PoolsInFull(pub Pools);
 
-/// One pool, as `status`, `up` and `down` print it.
+/// One pool, as `status` and the operations on one pool print it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs, reason = "the keys are documented in cli/README.md")]
 pub struct PoolReport {
@@ -47,6 +51,14 @@ pub struct PoolReport {
     pub usage: Option<UsageReport>,
     pub donors: Vec<DonorReport>,
     pub remarks: Vec<String>,
+    pub alerts: Vec<String>,
+    pub redundancy: String,
+    pub group_width: Option<u32>,
+    pub usable_share: Option<f64>,
+    pub spares: Vec<String>,
+    pub auto_replace: Option<bool>,
+    pub at_expiry: String,
+    pub health: Option<HealthReport>,
 }
 
 /// A pool as `up` left it: the same keys, other words for people.
@@ -54,10 +66,15 @@ pub struct PoolReport {
 #[serde(transparent)]
 pub struct Raised(pub PoolReport);
 
-/// A pool as `down` left it: the same keys, other words for people.
+/// A pool as any other operation left it: the same keys, other words for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Released(pub PoolReport);
+pub struct Settled(pub PoolReport);
+
+/// A pool with a new lease: the same keys, other words for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Renewed(pub PoolReport);
 
 /// What a mounted pool holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,6 +97,12 @@ pub struct DonorReport {
     pub local: bool,
     pub state: String,
     pub detail: Option<String>,
+    pub rack: Option<String>,
+}
+
+/// A share that a message leaves at 0 is unknown; JSON has no word for what is no number.
+pub(super) fn share(share: f64) -> Option<f64> {
+    (share.is_finite() && share > 0.0).then_some(share)
 }
 
 /// A text that a message leaves empty is unknown.
@@ -97,13 +120,12 @@ impl From<Vec<Pool>> for Pools {
 
 impl From<Pool> for PoolReport {
     fn from(pool: Pool) -> Self {
-        let state = word::<rampool_proto::v1::PoolState>(pool.state);
+        let state = word::<PoolState>(pool.state);
         let id = pool.id.unwrap_or_default();
         let spec = pool.spec.unwrap_or_default();
         let placement = pool.placement.unwrap_or_default();
         let device = pool.usage.as_ref().map(|usage| usage.device.clone()).and_then(known);
-        let local = |node: &str| placement.pieces.iter().any(|p| p.local && p.donor == node);
-        let donors = pool.donors.into_iter().map(|d| donor(&local, d)).collect();
+        let donors = pool.donors.into_iter().map(|status| donor(&placement, status)).collect();
         Self {
             name: id.name,
             generation: id.generation,
@@ -121,21 +143,32 @@ impl From<Pool> for PoolReport {
             head: placement.head,
             mount_point: placement.mount_point,
             device,
-            fs: word::<rampool_proto::v1::FilesystemKind>(placement.filesystem),
-            layout: word::<rampool_proto::v1::VolumeLayout>(placement.layout),
+            fs: word::<FilesystemKind>(placement.filesystem),
+            layout: word::<VolumeLayout>(placement.layout),
             chunk_bytes: u64::from(placement.chunk_kib) * KIB,
-            backend: word::<rampool_proto::v1::Backend>(placement.backend),
+            backend: word::<Backend>(placement.backend),
             usable_bytes: placement.usable_bytes,
             patience_ms: u64::from(placement.patience_seconds) * 1000,
             usage: pool.usage.as_ref().and_then(usage),
             remarks: pool.remarks,
+            alerts: pool.alerts,
+            redundancy: word::<Redundancy>(placement.redundancy),
+            group_width: (placement.group_width > 0).then_some(placement.group_width),
+            usable_share: share(placement.usable_share),
+            spares: placement.spares.into_iter().map(|spare| spare.donor).collect(),
+            auto_replace: spec.auto_replace,
+            at_expiry: word::<AtExpiry>(spec.at_expiry),
+            health: pool.health.map(Into::into),
         }
     }
 }
 
-fn donor(local: &impl Fn(&str) -> bool, donor: DonorStatus) -> DonorReport {
+fn donor(placement: &Placement, donor: DonorStatus) -> DonorReport {
+    let mut pieces = placement.pieces.iter().chain(&placement.spares);
+    let piece = pieces.find(|piece| piece.donor == donor.node);
     DonorReport {
-        local: local(&donor.node),
+        local: piece.is_some_and(|piece| piece.local),
+        rack: piece.and_then(|piece| known(piece.rack.clone())),
         node: donor.node,
         size_bytes: donor.bytes,
         state: donor.state,

@@ -1,7 +1,8 @@
 //! The words that stand for the wire's enumerations in JSON and tables.
 
 use rampool_proto::v1::{
-    Backend, EventKind, FailureKind, FilesystemKind, HoldingKind, PoolState, VolumeLayout,
+    AtExpiry, Backend, EventKind, FailureKind, FilesystemKind, HoldingKind, MemberState, PoolState,
+    Redundancy, VolumeLayout,
 };
 
 /// The word for `value`, an enumeration's number from the wire; a newer controller may send
@@ -49,6 +50,42 @@ impl Worded for VolumeLayout {
             Self::Unspecified => "unknown",
             Self::Md => "md",
             Self::Lvm => "lvm",
+        }
+    }
+}
+
+/// The words are those that can be typed.
+impl Worded for Redundancy {
+    fn word(self) -> &'static str {
+        match self {
+            // Pools from before there was a choice are stripes.
+            Self::Unspecified | Self::None => "none",
+            Self::Mirror => "mirror",
+            Self::Parity => "parity",
+            Self::DoubleParity => "double-parity",
+        }
+    }
+}
+
+impl Worded for AtExpiry {
+    fn word(self) -> &'static str {
+        match self {
+            // Nothing is released that nobody asked to release.
+            Self::Unspecified | Self::Keep => "keep",
+            Self::Release => "release",
+        }
+    }
+}
+
+impl Worded for MemberState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unknown",
+            Self::InSync => "in_sync",
+            Self::Rebuilding => "rebuilding",
+            Self::Spare => "spare",
+            Self::Faulty => "faulty",
+            Self::Missing => "missing",
         }
     }
 }
@@ -115,5 +152,9 @@ mod tests {
     fn a_number_from_a_newer_controller_is_unknown() {
         assert_eq!(word::<PoolState>(99), "unknown");
         assert_eq!(word::<PoolState>(2), "ready");
+        assert_eq!(
+            (word::<Redundancy>(99), word::<Redundancy>(0)),
+            ("unknown".into(), "none".into())
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rampool_proto::v1::{Event, EventKind};
 
-use super::{LEAST_BYTES, Progress, seconds_since, words};
+use super::{LEAST_BYTES, Progress, Scope, about, seconds_since, step_of, words};
 use crate::render::plain::one_line;
 
 /// Steps with a total.
@@ -19,6 +19,7 @@ const TURN: std::time::Duration = std::time::Duration::from_millis(120);
 #[derive(Debug)]
 pub struct Bars {
     screen: MultiProgress,
+    scope: Scope,
     bars: HashMap<String, ProgressBar>,
     first_ms: Option<u64>,
 }
@@ -26,32 +27,27 @@ pub struct Bars {
 impl Bars {
     /// Bars on stderr.
     #[must_use]
-    pub fn new() -> Self {
-        Self::on(ProgressDrawTarget::stderr())
+    pub fn new(scope: Scope) -> Self {
+        Self::on(ProgressDrawTarget::stderr(), scope)
     }
 
-    fn on(target: ProgressDrawTarget) -> Self {
+    fn on(target: ProgressDrawTarget, scope: Scope) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        Self { screen, bars: HashMap::new(), first_ms: None }
+        Self { screen, scope, bars: HashMap::new(), first_ms: None }
     }
 
     /// The step's bar; a step that begins anew, as undoing may, gets a new one.
     fn bar(&mut self, event: &Event) -> ProgressBar {
         let anew = |bar: &ProgressBar| bar.is_finished() && event.kind() == EventKind::Started;
-        if let Some(bar) = self.bars.get(&event.step).filter(|bar| !anew(bar)) {
+        let step = step_of(event, self.scope);
+        if let Some(bar) = self.bars.get(&step).filter(|bar| !anew(bar)) {
             return bar.clone();
         }
         let bar = self.screen.add(ProgressBar::no_length().with_style(style(SPINNER)));
-        bar.set_prefix(one_line(&event.step));
+        bar.set_prefix(step.clone());
         bar.enable_steady_tick(TURN);
-        self.bars.insert(event.step.clone(), bar.clone());
+        self.bars.insert(step, bar.clone());
         bar
-    }
-}
-
-impl Default for Bars {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -67,10 +63,8 @@ fn message(event: &Event, bar: &ProgressBar) -> String {
     if !event.node.is_empty() {
         message = format!("{}: {message}", one_line(&event.node));
     }
-    let left = bar.eta().as_secs();
-    // Below that an estimate is noise, and the step is over before it is read.
-    if event.kind() == EventKind::Progress && event.done > 0 && left >= 2 {
-        message.push_str(&format!(", about {left} s left"));
+    if event.kind() == EventKind::Progress && event.done > 0 {
+        message.push_str(&about(bar.eta()));
     }
     message
 }
@@ -137,6 +131,7 @@ impl Progress for Bars {
 mod tests {
     use indicatif::InMemoryTerm;
     use rampool_proto::size::MIB;
+    use rampool_proto::v1::PoolId;
 
     use super::*;
 
@@ -146,8 +141,12 @@ mod tests {
     }
 
     fn drawn(events: &[Event]) -> String {
+        drawn_of(events, Scope::OnePool)
+    }
+
+    fn drawn_of(events: &[Event], scope: Scope) -> String {
         let screen = InMemoryTerm::new(10, 100);
-        let mut bars = Bars::on(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        let mut bars = Bars::on(ProgressDrawTarget::term_like(Box::new(screen.clone())), scope);
         for event in events {
             bars.show(event);
         }
@@ -191,5 +190,15 @@ mod tests {
         ];
         let twice = drawn(&[&once[..], &once[..]].concat());
         assert_eq!(twice.matches(FULL).count(), 2, "{twice}");
+    }
+    #[test]
+    fn of_several_pools_each_has_bars_of_its_own() {
+        let rebuild = |name: &str, done| Event {
+            pool: Some(PoolId { name: name.into(), generation: 3 }),
+            ..event("rebuild", EventKind::Done, done, 2, "")
+        };
+        let drawn = drawn_of(&[rebuild("demo", 2), rebuild("big", 1)], Scope::ManyPools);
+        assert!(drawn.contains(&format!("demo rebuild {FULL} 2 of 2")), "{drawn}");
+        assert!(drawn.contains("big rebuild") && drawn.contains("1 of 2"), "{drawn}");
     }
 }

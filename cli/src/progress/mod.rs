@@ -4,13 +4,25 @@
 mod bars;
 mod lines;
 
+use std::time::Duration;
+
 use rampool_proto::size::{MIB, Size};
 use rampool_proto::v1::{Event, EventKind};
 
+use crate::render::amount::rough;
 use crate::render::plain::one_line;
 
 pub use bars::Bars;
 pub use lines::Lines;
+
+/// Which pools an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One, that the reader knows.
+    OnePool,
+    /// Several: each event says whose it is.
+    ManyPools,
+}
 
 /// Something that shows an operation's events.
 pub trait Progress {
@@ -24,7 +36,25 @@ pub trait Progress {
 /// operation late sees its true age.
 fn seconds_since(first_ms: u64, event: &Event) -> f64 {
     // Operations last days at most, which f64 holds to the millisecond.
-    std::time::Duration::from_millis(event.time_ms.saturating_sub(first_ms)).as_secs_f64()
+    Duration::from_millis(event.time_ms.saturating_sub(first_ms)).as_secs_f64()
+}
+
+/// The step an event is of, with its pool where there are several; empty where it is of none.
+fn step_of(event: &Event, scope: Scope) -> String {
+    match (scope, &event.pool) {
+        (Scope::ManyPools, Some(pool)) if !pool.name.is_empty() && !event.step.is_empty() => {
+            one_line(&format!("{} {}", pool.name, event.step))
+        }
+        _ => one_line(&event.step),
+    }
+}
+
+/// `, about 2m 5s left`; empty where that is too short to be read: an estimate is noise there.
+fn about(left: Duration) -> String {
+    match left.as_secs() {
+        0 | 1 => String::new(),
+        _ => format!(", about {} left", rough(left)),
+    }
 }
 
 /// What happened, in one line.

@@ -1,4 +1,4 @@
-//! Percentages and durations.
+//! Percentages, bars and durations.
 
 use std::time::Duration;
 
@@ -10,8 +10,23 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// How many characters a bar has.
+const BAR: u64 = 20;
+
+/// `[=======>            ] 37 %`, rounded down: only what is whole is full.
+pub(super) fn bar(done: u64, total: u64) -> String {
+    let of = |parts: u64| match total {
+        0 => 0,
+        total => u128::from(done.min(total)) * u128::from(parts) / u128::from(total),
+    };
+    let full = usize::try_from(of(BAR)).unwrap_or_default();
+    let width = usize::try_from(BAR).unwrap_or_default();
+    let tip = if full < width { ">" } else { "" };
+    format!("[{:<width$}] {} %", "=".repeat(full) + tip, of(100))
+}
+
 /// The two greatest units: `3d 4h`, `12m 7s`.
-pub(super) fn rough(duration: Duration) -> String {
+pub(crate) fn rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes, seconds % 60) {
@@ -39,6 +54,9 @@ mod tests {
         assert_eq!(percent(1, 1000), "1 %");
         assert_eq!(percent(u64::MAX, u64::MAX), "100 %");
         assert_eq!((percent(0, 7), percent(0, 0)), ("0 %".into(), "-".into()));
+        assert_eq!(bar(0, 7), "[>                   ] 0 %");
+        assert_eq!(bar(3, 8), "[=======>            ] 37 %");
+        assert_eq!(bar(u64::MAX, u64::MAX), "[====================] 100 %");
         for (seconds, text) in
             [(0, "0s"), (59, "59s"), (727, "12m 7s"), (3_600, "1h 0m"), (273_600, "3d 4h")]
         {

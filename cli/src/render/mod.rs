@@ -8,14 +8,18 @@
 //! | `amount` | percentages, durations |
 //! | the others | one file for each thing that is shown |
 
-mod amount;
+pub(crate) mod amount;
 mod events;
 mod findings;
+mod health;
+mod holdings;
 pub mod look;
 mod nodes;
 mod outcome;
 pub mod plain;
 mod plan;
 mod pools;
+mod recover;
+mod redundancy;
 mod status;
 mod table;

@@ -2,24 +2,28 @@
 
 use std::fmt::Write;
 
+use comfy_table::Cell;
 use rampool_proto::size::Size;
 
 use super::look::Look;
 use super::plain::one_line;
-use super::status::volume;
+use super::redundancy::{Volume, usable};
 use super::table::{cell, table, text};
-use crate::output::{PlanReport, Report};
+use crate::output::{PieceReport, PlanReport, Report};
 
 impl Report for PlanReport {
     fn text(&self, look: &Look) -> String {
-        let mut table = table(&["DONOR", ">PIECE", ">LENDABLE", "WAY"], look);
+        let racks = self.pieces.iter().chain(&self.spares).any(|piece| piece.rack.is_some());
+        let mut headings = vec!["DONOR", ">PIECE", ">LENDABLE", "WAY"];
+        if racks {
+            headings.insert(1, "RACK");
+        }
+        let mut table = table(&headings, look);
         for piece in &self.pieces {
-            table.add_row(vec![
-                cell(&piece.donor),
-                cell(Size(piece.size_bytes)),
-                cell(Size(piece.lendable_bytes)),
-                cell(if piece.local { "local" } else { "network" }),
-            ]);
+            table.add_row(row(piece, racks, if piece.local { "local" } else { "network" }));
+        }
+        for spare in &self.spares {
+            table.add_row(row(spare, racks, "network, spare"));
         }
         let mut out = text(&table);
         out.push('\n');
@@ -27,11 +31,15 @@ impl Report for PlanReport {
             ("pool", self.name.clone()),
             (
                 "usable",
-                format!("{} before the file system's own structures", Size(self.usable_bytes)),
+                format!(
+                    "{} before the file system's own structures",
+                    usable(self.usable_bytes, self.usable_share)
+                ),
             ),
             ("head", self.head.clone()),
             ("mount", self.mount_point.clone()),
-            ("volume", volume(&self.layout, self.width, self.chunk_bytes)),
+            ("volume", Volume::from(self).words()),
+            ("redundancy", format!("{}: {}", self.redundancy, Volume::from(self).bears())),
             ("file system", self.fs.clone()),
             ("backend", self.backend.clone()),
             ("patience", format!("{} s for a silent donor", self.patience_ms / 1000)),
@@ -45,4 +53,15 @@ impl Report for PlanReport {
         }
         out
     }
+}
+
+fn row(piece: &PieceReport, racks: bool, way: &str) -> Vec<Cell> {
+    let mut cells = vec![cell(&piece.donor)];
+    if racks {
+        cells.push(cell(piece.rack.as_deref().unwrap_or("-")));
+    }
+    cells.push(cell(Size(piece.size_bytes)));
+    cells.push(cell(Size(piece.lendable_bytes)));
+    cells.push(cell(way));
+    cells
 }

@@ -1,5 +1,7 @@
 //! Pools, a line each.
 
+use std::time::Duration;
+
 use comfy_table::Cell;
 use rampool_proto::size::Size;
 
@@ -13,23 +15,31 @@ impl Report for Pools {
         if self.pools.is_empty() {
             return "no pools\n".into();
         }
-        let headings =
-            ["POOL", "STATE", ">SIZE", ">USED", "HEAD", "MOUNT", ">DONORS", "OWNER", "AGE", "LEFT"];
-        let mut table = table(&headings, look);
-        for pool in &self.pools {
-            table.add_row(row(pool, look));
-        }
-        text(&table)
+        pool_table(&self.pools, look)
     }
+}
+
+/// These pools, a line each.
+pub(super) fn pool_table(pools: &[PoolReport], look: &Look) -> String {
+    let headings =
+        ["POOL", "STATE", ">SIZE", ">USED", "HEAD", "MOUNT", ">DONORS", "OWNER", "AGE", "LEFT"];
+    let mut table = table(&headings, look);
+    for pool in pools {
+        table.add_row(row(pool, look));
+    }
+    text(&table)
 }
 
 fn row(pool: &PoolReport, look: &Look) -> Vec<Cell> {
     let used = pool.usage.as_ref().map(|usage| percent(usage.used_bytes, usage.total_bytes));
     let age = pool.created_at.map(|created| rough(created.age(look.now)));
-    let left = pool.expires_at.map(|expires| rough(expires.left(look.now)));
+    let left = pool.expires_at.map(|expires| match expires.left(look.now) {
+        Duration::ZERO => "ended".into(),
+        left => rough(left),
+    });
     vec![
         cell(&pool.name),
-        toned(&pool.state, tone(pool)),
+        toned(&state(pool), tone(pool)),
         cell(Size(pool.usable_bytes)),
         cell(used.unwrap_or_else(|| "-".into())),
         cell(&pool.head),
@@ -41,11 +51,16 @@ fn row(pool: &PoolReport, look: &Look) -> Vec<Cell> {
     ]
 }
 
-/// A pool with remarks is not all it should be, whatever its state.
+/// The state's words.
+pub(super) fn state(pool: &PoolReport) -> String {
+    pool.state.replace('_', " ")
+}
+
+/// A pool with alerts is not all it should be, whatever its state. Remarks alone are for reading.
 pub(super) fn tone(pool: &PoolReport) -> Tone {
-    match (pool.state.as_str(), pool.remarks.is_empty()) {
+    match (pool.state.as_str(), pool.alerts.is_empty()) {
         ("ready", true) => Tone::Good,
-        ("ready", false) => Tone::Bad,
+        ("ready", false) | ("failed", _) => Tone::Bad,
         _ => Tone::Warning,
     }
 }

@@ -2,14 +2,17 @@
 
 use std::fmt::Write;
 
+use comfy_table::Cell;
 use rampool_proto::size::Size;
 
 use super::amount::{percent, rough};
+use super::health::{copying, members};
 use super::look::{Look, Tone};
 use super::plain::one_line;
-use super::pools::tone;
+use super::pools::{state, tone};
+use super::redundancy::{Volume, usable};
 use super::table::{cell, table, text, toned};
-use crate::output::{PoolReport, PoolsInFull, Report};
+use crate::output::{DonorReport, HealthReport, MemberReport, PoolReport, PoolsInFull, Report};
 
 impl Report for PoolReport {
     fn text(&self, look: &Look) -> String {
@@ -19,15 +22,18 @@ impl Report for PoolReport {
             let _ = writeln!(out, "{name:<13} {value}");
         };
         fact("pool", &one_line(&format!("{} (generation {})", self.name, self.generation)));
-        fact("state", &look.paint(tone(self), &one_line(&self.state)));
+        fact("state", &look.paint(tone(self), &one_line(&state(self))));
+        for alert in &self.alerts {
+            fact("ALERT", &look.paint(Tone::Bad, &one_line(alert)));
+        }
         if self.volatile {
-            fact("VOLATILE", &look.paint(Tone::Warning, VOLATILE));
+            fact("VOLATILE", &look.paint(Tone::Warning, &Volume::from(self).volatile()));
         }
         for (name, value) in self.facts(look) {
             fact(name, &one_line(&value));
         }
         for remark in &self.remarks {
-            fact("remark", &look.paint(Tone::Bad, &one_line(remark)));
+            fact("remark", &one_line(remark));
         }
         if !self.donors.is_empty() {
             out.push('\n');
@@ -46,8 +52,6 @@ impl Report for PoolsInFull {
     }
 }
 
-const VOLATILE: &str = "it lives in memory: if a donor or the head fails, all of it is lost";
-
 impl PoolReport {
     fn facts(&self, look: &Look) -> Vec<(&'static str, String)> {
         let mut facts = vec![("owner", self.owner.clone())];
@@ -63,10 +67,15 @@ impl PoolReport {
         if let Some(device) = &self.device {
             facts.push(("device", device.clone()));
         }
-        facts.push(("volume", volume(&self.layout, self.width, self.chunk_bytes)));
+        facts.push(("volume", Volume::from(self).words()));
+        facts.push(("redundancy", self.redundancy_words()));
+        if let Some(health) = &self.health {
+            facts.push(("members", members(health)));
+            facts.extend(copying(health));
+        }
         facts.push(("file system", self.fs.clone()));
         facts.push(("backend", self.backend.clone()));
-        facts.push(("usable", Size(self.usable_bytes).to_string()));
+        facts.push(("usable", usable(self.usable_bytes, self.usable_share)));
         if let Some(usage) = &self.usage {
             let used = percent(usage.used_bytes, usage.total_bytes);
             let (total, free) = (Size(usage.total_bytes), Size(usage.free_bytes));
@@ -82,38 +91,74 @@ impl PoolReport {
         facts
     }
 
-    fn until(&self, look: &Look) -> String {
-        match self.expires_at {
-            None => "`rampool down`".into(),
-            Some(end) => format!("{} ({} left)", end.short(), rough(end.left(look.now))),
+    /// `mirror; spare n6; any eligible node may take a lost donor's place`.
+    fn redundancy_words(&self) -> String {
+        let mut words = self.redundancy.clone();
+        let named = self.spares.join(", ");
+        match self.spares.len() {
+            0 => {}
+            1 => words.push_str(&format!("; spare {named}")),
+            _ => words.push_str(&format!("; spares {named}")),
         }
+        if self.auto_replace == Some(true) && self.redundancy != "none" {
+            words.push_str("; any eligible node may take a lost donor's place");
+        }
+        words
+    }
+
+    /// When the pool ends, and how.
+    pub(super) fn until(&self, look: &Look) -> String {
+        let Some(end) = self.expires_at else { return "`rampool down`".into() };
+        let (end_at, left) = (end.short(), end.left(look.now));
+        let releases = self.at_expiry == "release";
+        if left.is_zero() {
+            let then = if releases { "to be released" } else { "kept until `rampool down`" };
+            return format!("{end_at}, {} ago; {then}", rough(end.age(look.now)));
+        }
+        let then = if releases { "released with all that is in it" } else { "kept" };
+        format!("{end_at} ({} left), then {then}", rough(left))
     }
 
     fn donor_table(&self, look: &Look) -> String {
-        let mut table = table(&["DONOR", ">SIZE", "STATE", "DETAIL"], look);
+        let racks = self.donors.iter().any(|donor| donor.rack.is_some());
+        // A stripe's members are as its donors are.
+        let health = self.health.as_ref().filter(|_| self.redundancy != "none");
+        let mut headings = vec!["DONOR", ">SIZE", "STATE", "DETAIL"];
+        if health.is_some() {
+            headings.insert(3, "MEMBER");
+        }
+        if racks {
+            headings.insert(1, "RACK");
+        }
+        let mut table = table(&headings, look);
         for donor in &self.donors {
-            let tone = if donor.state == "ok" { Tone::Good } else { Tone::Bad };
-            let mut detail = donor.detail.clone().unwrap_or_default();
-            if donor.local {
-                detail = format!("the head's own piece {detail}").trim_end().to_owned();
-            }
-            table.add_row(vec![
-                cell(&donor.node),
-                cell(Size(donor.size_bytes)),
-                toned(&donor.state, tone),
-                cell(detail),
-            ]);
+            table.add_row(row(donor, racks, health));
         }
         text(&table)
     }
 }
 
-/// `md raid0, 4 wide, chunk 64 KiB`.
-pub(super) fn volume(layout: &str, width: usize, chunk_bytes: u64) -> String {
-    let layout = match layout {
-        "md" => "md raid0",
-        "lvm" => "striped LVM volume",
-        other => other,
+fn row(donor: &DonorReport, racks: bool, health: Option<&HealthReport>) -> Vec<Cell> {
+    let tone = match donor.state.as_str() {
+        "ok" | "spare" => Tone::Good,
+        "rebuilding" => Tone::Warning,
+        _ => Tone::Bad,
     };
-    format!("{layout}, {width} wide, chunk {}", Size(chunk_bytes))
+    let mut detail = donor.detail.clone().unwrap_or_default();
+    if donor.local {
+        detail = format!("the head's own piece {detail}").trim_end().to_owned();
+    }
+    let mut cells = vec![cell(&donor.node)];
+    if racks {
+        cells.push(cell(donor.rack.as_deref().unwrap_or("-")));
+    }
+    cells.push(cell(Size(donor.size_bytes)));
+    cells.push(toned(&donor.state, tone));
+    if let Some(health) = health {
+        let own = |member: &&MemberReport| member.donor.as_deref() == Some(donor.node.as_str());
+        let member = health.members.iter().find(own);
+        cells.push(cell(member.map_or_else(|| "-".into(), |m| m.state.replace('_', " "))));
+    }
+    cells.push(cell(detail));
+    cells
 }

@@ -2,7 +2,9 @@
 
 use rampool_proto::size::KIB;
 use rampool_proto::v1::pool_spec::Capacity;
-use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, PoolSpec, VolumeLayout};
+use rampool_proto::v1::{
+    AtExpiry, Backend, Failure, FailureKind, FilesystemKind, PoolSpec, Redundancy, VolumeLayout,
+};
 
 use super::caller::Caller;
 use super::wish::Wish;
@@ -25,10 +27,14 @@ impl Wish {
             donor_count: self.donor_count.or(file.donor_count.filter(|_| !chosen)),
             backend: self.backend.or(file.backend),
             layout: self.layout.or(file.layout),
+            redundancy: self.redundancy.or(file.redundancy),
+            spares: self.spares.or(file.spares),
+            auto_replace: self.auto_replace.or(file.auto_replace),
             fs: self.fs.or(file.fs),
             chunk: self.chunk.or(file.chunk),
             mount_point: self.mount_point.or(file.mount_point),
             lease: self.lease.or(file.lease),
+            at_expiry: self.at_expiry.or(file.at_expiry),
             patience: self.patience.or(file.patience),
             profile: self.profile.or(file.profile),
             head_may_lend: self.head_may_lend.or(file.head_may_lend),
@@ -58,7 +64,10 @@ impl Wish {
             uid: caller.uid,
             gid: caller.gid,
             head_may_lend: self.head_may_lend.unwrap_or_default(),
-            ..PoolSpec::default()
+            redundancy: self.redundancy.map_or(Redundancy::Unspecified, Into::into).into(),
+            spares: self.spares,
+            auto_replace: self.auto_replace,
+            at_expiry: self.at_expiry.map_or(AtExpiry::Unspecified, Into::into).into(),
         })
     }
 
@@ -117,6 +126,10 @@ mod tests {
         patience: 30s
         profile: fast
         head_may_lend: true
+        redundancy: double-parity
+        spares: 2
+        auto_replace: false
+        at_expiry: release
     ";
 
     fn wish(yaml: &str) -> Wish {
@@ -148,6 +161,10 @@ mod tests {
             gid: 100,
             patience_seconds: 30,
             head_may_lend: true,
+            redundancy: Redundancy::DoubleParity.into(),
+            spares: Some(2),
+            auto_replace: Some(false),
+            at_expiry: AtExpiry::Release.into(),
         };
         assert_eq!(spec, expected);
     }
@@ -160,12 +177,16 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file() {
-        let flags = wish("name: other\nsize_per_donor: 64G\ndonor_count: 3\nhead_may_lend: false");
+        let flags = "name: other\nsize_per_donor: 64G\ndonor_count: 3\nhead_may_lend: false\n\
+                     redundancy: none\nspares: 0\nauto_replace: true\nat_expiry: keep";
+        let flags = wish(flags);
         let spec = flags.over(wish(FILE)).spec(caller()).unwrap();
         assert_eq!(spec.name, "other");
         assert_eq!(spec.capacity, Some(Capacity::SizePerDonorBytes(64 * GIB)));
         assert_eq!((spec.donors.as_str(), spec.donor_count), ("", 3));
         assert!(!spec.head_may_lend);
+        assert_eq!((spec.redundancy(), spec.spares), (Redundancy::None, Some(0)));
+        assert_eq!((spec.auto_replace, spec.at_expiry()), (Some(true), AtExpiry::Keep));
         assert_eq!(spec.mount_point, "/mnt/demo");
         assert_eq!(Wish::default().over(wish(FILE)), wish(FILE));
         assert_eq!(wish(FILE).over(wish("size_per_donor: 1G")), wish(FILE));

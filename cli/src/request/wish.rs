@@ -5,13 +5,14 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rampool_proto::by_text::ByText;
 use rampool_proto::hostlist::{HostList, check_name};
 use rampool_proto::pool_name::PoolName;
 use rampool_proto::size::Size;
-use rampool_proto::v1;
 use serde::{Deserialize, Deserializer};
+
+use super::choice::{AtExpiry, Backend, Filesystem, Layout, Redundancy};
 
 /// What is wished of a pool. What is left out takes the profile's value, then the built-in one.
 #[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
@@ -43,6 +44,17 @@ pub struct Wish {
     /// How the head makes one volume of many disks
     #[arg(long, value_enum)]
     pub layout: Option<Layout>,
+    /// Which losses of donors the pool bears
+    #[arg(long, value_enum)]
+    pub redundancy: Option<Redundancy>,
+    /// How many spare donors to reserve now, that take the place of lost ones: the last of
+    /// --donors, or more than --donor-count; needs redundancy
+    #[arg(long, value_name = "COUNT")]
+    pub spares: Option<u32>,
+    /// Whether any eligible node may take a lost donor's place where no spare is left
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub auto_replace: Option<bool>,
     /// The file system; none: the bare block device
     #[arg(long, value_enum)]
     pub fs: Option<Filesystem>,
@@ -56,6 +68,9 @@ pub struct Wish {
     #[serde(deserialize_with = "by_text")]
     #[arg(long, value_name = "DURATION")]
     pub lease: Option<Seconds>,
+    /// What happens when the lease ends
+    #[arg(long, value_enum)]
+    pub at_expiry: Option<AtExpiry>,
     /// How long I/O to a silent donor is held before it fails, e.g. 30s
     #[serde(deserialize_with = "by_text")]
     #[arg(long, value_name = "DURATION")]
@@ -112,70 +127,6 @@ impl FromStr for Seconds {
     }
 }
 
-/// What holds a donor's piece of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Backend {
-    /// LIO's own memory store.
-    RdMcp,
-    /// A preallocated file on a tmpfs mount of its own.
-    Tmpfs,
-    /// The kernel's brd block device; one pool a node at a time.
-    Brd,
-}
-
-impl From<Backend> for v1::Backend {
-    fn from(backend: Backend) -> Self {
-        match backend {
-            Backend::RdMcp => Self::RdMcp,
-            Backend::Tmpfs => Self::Tmpfs,
-            Backend::Brd => Self::Brd,
-        }
-    }
-}
-
-/// How the head makes one volume of many disks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// md raid0.
-    Md,
-    /// One striped LVM logical volume.
-    Lvm,
-}
-
-impl From<Layout> for v1::VolumeLayout {
-    fn from(layout: Layout) -> Self {
-        match layout {
-            Layout::Md => Self::Md,
-            Layout::Lvm => Self::Lvm,
-        }
-    }
-}
-
-/// What is made on the volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Filesystem {
-    /// XFS.
-    Xfs,
-    /// ext4.
-    Ext4,
-    /// Nothing: the bare block device.
-    None,
-}
-
-impl From<Filesystem> for v1::FilesystemKind {
-    fn from(filesystem: Filesystem) -> Self {
-        match filesystem {
-            Filesystem::Xfs => Self::Xfs,
-            Filesystem::Ext4 => Self::Ext4,
-            Filesystem::None => Self::None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +157,8 @@ mod tests {
             ("donors: n[1-\n", "column 5: expected a number", "line 1 column 9"),
             ("lease: soon\n", "no duration", "line 1"),
             ("fs: zfs\n", "unknown variant `zfs`", "line 1 column 5"),
+            ("redundancy: double_parity\n", "`double-parity`", "line 1 column 13"),
+            ("spares: -1\n", "expected u32", "line 1 column 9"),
             ("name: a\nname: b\n", "duplicate field `name`", ""),
             ("name: [\n", "", "line"),
         ] {

@@ -101,7 +101,9 @@ async fn completions_need_no_controller() {
     for shell in ["bash", "zsh", "fish"] {
         let said = run_alone(&format!("completions {shell}")).await;
         assert_eq!(said.code, 0);
-        assert!(said.stdout.contains("size-per-donor"), "{shell}");
+        for word in ["size-per-donor", "double-parity", "failover", "at-expiry"] {
+            assert!(said.stdout.contains(word), "{shell}: {word}");
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 
 use rampool::args::Format;
 use rampool::output::{
-    Events, Failed, Findings, MadeFiles, Nodes, PlanReport, PoolReport, Pools, Report, written,
+    Events, Failed, Findings, MadeFiles, Nodes, PlanReport, PoolReport, Pools, ReapReport,
+    RecoverReport, Report, written,
 };
 use rampool::render::look::Look;
-use rampool_proto::v1::{DoctorResponse, ListEventsResponse, ListNodesResponse};
+use rampool_proto::v1::{
+    DoctorResponse, ListEventsResponse, ListNodesResponse, ReapResponse, RecoverResponse,
+};
 
 use crate::samples;
 
@@ -62,6 +65,22 @@ fn events_are_as_documented() {
 fn findings_are_as_documented() {
     let findings = Findings::from(DoctorResponse { findings: samples::findings() });
     assert_documented("Findings", &findings);
+}
+
+#[test]
+fn what_reap_found_is_as_documented() {
+    let answer = ReapResponse { holdings: samples::unknown_holdings() };
+    assert_documented("What nobody knows", &ReapReport::new("n1".into(), false, answer));
+}
+
+#[test]
+fn what_recover_found_is_as_documented() {
+    let answer = RecoverResponse { pools: vec![], ..samples::recovery() };
+    assert_documented("A recovery", &RecoverReport::new(false, answer));
+    let one = printed(&RecoverReport::new(true, samples::recovery()), Format::Json);
+    let one: serde_json::Value = serde_json::from_str(&one).unwrap();
+    let pool = printed(&PoolReport::from(samples::pool()), Format::Json);
+    assert_eq!(one["pools"][0], serde_json::from_str::<serde_json::Value>(&pool).unwrap());
 }
 
 #[test]

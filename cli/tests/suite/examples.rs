@@ -7,7 +7,7 @@ use rampool::request::caller::Caller;
 use rampool::request::wish::Wish;
 use rampool_proto::config_file;
 use rampool_proto::v1::pool_spec::Capacity;
-use rampool_proto::v1::{Backend, FilesystemKind, VolumeLayout};
+use rampool_proto::v1::{AtExpiry, Backend, FilesystemKind, Redundancy, VolumeLayout};
 
 fn example(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
@@ -22,6 +22,8 @@ fn the_example_pool_is_a_whole_and_valid_wish() {
     assert_eq!(spec.backend(), Backend::RdMcp);
     assert_eq!(spec.layout(), VolumeLayout::Md);
     assert_eq!(spec.filesystem(), FilesystemKind::Xfs);
+    assert_eq!((spec.redundancy(), spec.spares), (Redundancy::Mirror, Some(1)));
+    assert_eq!((spec.auto_replace, spec.at_expiry()), (Some(true), AtExpiry::Keep));
     assert!(!spec.donors.is_empty() && !spec.head.is_empty() && spec.lease_seconds > 0);
 }
 
@@ -37,10 +39,14 @@ fn the_example_pool_explains_every_field() {
         "donor_count",
         "backend",
         "layout",
+        "redundancy",
+        "spares",
+        "auto_replace",
         "fs",
         "chunk",
         "mount_point",
         "lease",
+        "at_expiry",
         "patience",
         "profile",
         "head_may_lend",

@@ -28,16 +28,25 @@ pub(crate) enum Asked {
     Plan(PoolSpec),
     Nodes(String),
     Doctor(String),
+    Wait(String),
+    Replace(ReplaceRequest),
+    Evacuate(String),
+    Drain(DrainRequest),
+    Failover(FailoverRequest),
+    Fail(String),
+    Renew(RenewRequest),
+    Reap(ReapRequest),
+    Recover(RecoverRequest),
 }
 
 #[derive(Clone, Default)]
 pub(crate) struct FakeController {
-    /// The stream of `up` and `down`; ends after the last.
+    /// The stream of every operation; ends after the last.
     script: Vec<Next>,
     /// Refuses every call, where set.
     refusal: Option<Failure>,
     findings: Vec<Finding>,
-    /// Never answers `up` and `down`.
+    /// Never answers an operation.
     silent: bool,
     asked: Arc<Mutex<Vec<Asked>>>,
     /// Told with each question.
@@ -102,6 +111,11 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Controller for FakeController {
     type UpStream = Events;
     type DownStream = Events;
+    type WaitStream = Events;
+    type ReplaceStream = Events;
+    type EvacuateStream = Events;
+    type FailoverStream = Events;
+    type FailStream = Events;
 
     async fn up(&self, request: Request<UpRequest>) -> Answer<Events> {
         self.note(Asked::Up(request.into_inner().spec.unwrap()))?;
@@ -141,5 +155,49 @@ impl Controller for FakeController {
     async fn doctor(&self, request: Request<DoctorRequest>) -> Answer<DoctorResponse> {
         self.note(Asked::Doctor(request.into_inner().nodes))?;
         Ok(Response::new(DoctorResponse { findings: self.findings.clone() }))
+    }
+    async fn wait(&self, request: Request<WaitRequest>) -> Answer<Events> {
+        self.note(Asked::Wait(request.into_inner().pool))?;
+        Ok(Response::new(self.play().await))
+    }
+
+    async fn replace(&self, request: Request<ReplaceRequest>) -> Answer<Events> {
+        self.note(Asked::Replace(request.into_inner()))?;
+        Ok(Response::new(self.play().await))
+    }
+
+    async fn evacuate(&self, request: Request<EvacuateRequest>) -> Answer<Events> {
+        self.note(Asked::Evacuate(request.into_inner().node))?;
+        Ok(Response::new(self.play().await))
+    }
+
+    async fn drain(&self, request: Request<DrainRequest>) -> Answer<DrainResponse> {
+        self.note(Asked::Drain(request.into_inner()))?;
+        Ok(Response::new(DrainResponse {}))
+    }
+
+    async fn failover(&self, request: Request<FailoverRequest>) -> Answer<Events> {
+        self.note(Asked::Failover(request.into_inner()))?;
+        Ok(Response::new(self.play().await))
+    }
+
+    async fn fail(&self, request: Request<FailRequest>) -> Answer<Events> {
+        self.note(Asked::Fail(request.into_inner().pool))?;
+        Ok(Response::new(self.play().await))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Answer<Pool> {
+        self.note(Asked::Renew(request.into_inner()))?;
+        Ok(Response::new(samples::pool()))
+    }
+
+    async fn reap(&self, request: Request<ReapRequest>) -> Answer<ReapResponse> {
+        self.note(Asked::Reap(request.into_inner()))?;
+        Ok(Response::new(ReapResponse { holdings: samples::unknown_holdings() }))
+    }
+
+    async fn recover(&self, request: Request<RecoverRequest>) -> Answer<RecoverResponse> {
+        self.note(Asked::Recover(request.into_inner()))?;
+        Ok(Response::new(samples::recovery()))
     }
 }

@@ -4,6 +4,7 @@
 // Clippy's own leave to unwrap in tests covers test functions, not what they call.
 #![allow(clippy::unwrap_used)]
 
+mod care;
 mod cluster;
 mod commands;
 mod contract;

@@ -107,6 +107,7 @@ async fn down_passes_force_on_and_tells_the_end() {
     let mut pool = samples::pool();
     pool.set_state(PoolState::Released);
     pool.remarks.clear();
+    pool.alerts.clear();
     let last = Event { result: Some(pool), ..samples::event(EventKind::Finished, "", "", "") };
     let cluster = Cluster::with(FakeController::playing(vec![send(last)])).await;
     let said = cluster.run("down demo --force").await;
@@ -140,7 +141,7 @@ async fn ctrl_c_leaves_the_operation_running_and_says_how_to_go_on() {
     assert_eq!(child.wait().await.unwrap().code(), Some(130));
     let mut said = String::new();
     stderr.read_to_string(&mut said).await.unwrap();
-    for words in ["goes on in the controller", "rampool status demo", "rampool down demo"] {
+    for words in ["goes on in the controller", "rampool wait demo", "rampool down demo"] {
         assert!(said.contains(words), "{said}");
     }
 }

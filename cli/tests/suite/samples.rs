@@ -24,6 +24,7 @@ pub(crate) fn placement() -> Placement {
         bytes: 256 * MIB,
         local,
         lendable_bytes: 700 * MIB,
+        ..Piece::default()
     };
     Placement {
         head: "n1".into(),
@@ -36,6 +37,9 @@ pub(crate) fn placement() -> Placement {
         usable_bytes: 511 * MIB,
         patience_seconds: 30,
         notes: vec!["losing any one donor loses the pool".into()],
+        redundancy: Redundancy::None.into(),
+        usable_share: 1.0,
+        ..Placement::default()
     }
 }
 
@@ -71,7 +75,98 @@ pub(crate) fn pool() -> Pool {
         expires_ms: CREATED_MS + 12 * 3_600_000,
         remarks: vec!["n2 has not been heard for 12 s".into()],
         volatile_memory: true,
+        health: Some(VolumeHealth {
+            layout: VolumeLayout::Md.into(),
+            redundancy: Redundancy::None.into(),
+            chunk_kib: 64,
+            members: vec![member("n2", MemberState::Faulty), member("n1", MemberState::InSync)],
+            ..VolumeHealth::default()
+        }),
+        alerts: vec!["n2 is cut off: I/O is held for up to 30 s".into()],
     }
+}
+
+fn member(donor: &str, state: MemberState) -> Member {
+    // A UUID; which one matters to nobody here.
+    let serial = format!("5f1c0000-0000-4000-8000-{:0>12}", donor.trim_start_matches('n'));
+    Member { serial, donor: donor.into(), state: state.into() }
+}
+
+/// A mirror of four, with racks and a spare, that lost a donor and is rebuilt.
+pub(crate) fn mirror() -> Pool {
+    let piece = |donor: &str, rack: &str| Piece {
+        donor: donor.into(),
+        bytes: 256 * MIB,
+        lendable_bytes: 700 * MIB,
+        rack: rack.into(),
+        ..Piece::default()
+    };
+    let mut pool = pool();
+    pool.set_state(PoolState::Degraded);
+    pool.placement = Some(Placement {
+        pieces: vec![piece("n2", "r1"), piece("n3", "r2"), piece("n4", "r1"), piece("n5", "r2")],
+        spares: vec![piece("n6", "r1")],
+        redundancy: Redundancy::Mirror.into(),
+        usable_share: 0.4,
+        notes: vec!["n4 and n6 share the rack r1".into()],
+        ..placement()
+    });
+    let status = |node: &str, state: &str| DonorStatus {
+        node: node.into(),
+        bytes: 256 * MIB,
+        state: state.into(),
+        detail: String::new(),
+    };
+    pool.donors = vec![
+        status("n2", "ok"),
+        status("n3", "lost its memory"),
+        status("n4", "ok"),
+        status("n5", "ok"),
+        status("n6", "rebuilding"),
+    ];
+    pool.spec = pool.spec.map(|spec| PoolSpec {
+        auto_replace: Some(true),
+        at_expiry: AtExpiry::Release.into(),
+        ..spec
+    });
+    pool.health = Some(VolumeHealth {
+        redundancy: Redundancy::Mirror.into(),
+        members: vec![
+            member("n2", MemberState::InSync),
+            member("n6", MemberState::Rebuilding),
+            member("n4", MemberState::InSync),
+            member("n5", MemberState::InSync),
+        ],
+        lacking: 1,
+        action: "recover".into(),
+        done_bytes: 96 * MIB,
+        total_bytes: 256 * MIB,
+        bytes_per_second: 2 * MIB,
+        ..VolumeHealth::default()
+    });
+    pool.alerts = vec!["n3 was booted anew and lost its memory; n6 takes its place".into()];
+    pool.remarks.clear();
+    pool
+}
+
+/// What a node holds of an assembly that the controller does not know.
+pub(crate) fn unknown_holdings() -> Vec<Holding> {
+    let holding = |kind: HoldingKind, name: &str, bytes| Holding {
+        pool: Some(PoolId { name: "old".into(), generation: 7 }),
+        kind: kind.into(),
+        name: name.into(),
+        bytes,
+        ..Holding::default()
+    };
+    vec![
+        holding(HoldingKind::Ramdisk, "rd_mcp_9/rp.old.7", 128 * MIB),
+        holding(HoldingKind::Export, "iqn.2026-11.org.rampool:old.7.n1", 0),
+    ]
+}
+
+pub(crate) fn recovery() -> RecoverResponse {
+    let refused = "old.7: no node holds its volume; its ramdisk is on n1".into();
+    RecoverResponse { pools: vec![pool()], refused: vec![refused] }
 }
 
 pub(crate) fn nodes() -> Vec<NodeStatus> {
@@ -97,12 +192,15 @@ pub(crate) fn nodes() -> Vec<NodeStatus> {
                 kind: HoldingKind::Ramdisk.into(),
                 name: "rd_mcp_7/demo.3".into(),
                 bytes: 256 * MIB,
-                detail: String::new(),
+                ..Holding::default()
             }],
             ..Inventory::default()
         }),
         pools: vec!["demo".into()],
         last_seen_ms: CREATED_MS,
+        drained: true,
+        drain_reason: "memory errors".into(),
+        unknown: unknown_holdings(),
         ..NodeStatus::default()
     };
     let away = NodeStatus {

@@ -4,15 +4,23 @@
 //! | module | idea |
 //! | --- | --- |
 //! | [`volume`] | sizes of members and of the volume they make |
+//! | [`redundancy`] | what each redundancy costs and bears |
 //! | `donors` | which nodes lend, and how much each |
+//! | `racks` | no two copies in one rack |
+//! | [`replacement`] | who takes a donor's place |
+//! | `notes` | what the reader of a plan should know |
 
 mod donors;
+mod notes;
+mod racks;
+pub mod redundancy;
+pub mod replacement;
 pub mod volume;
 
 use rampool_proto::size::Size as Bytes;
-use rampool_proto::v1::{
-    Backend, Failure, FailureKind, FilesystemKind, Piece, Placement, VolumeLayout,
-};
+use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, Piece, Placement};
+
+pub(crate) use notes::loss;
 
 use crate::spec::Wanted;
 use volume::{MIB, Striping};
@@ -26,15 +34,21 @@ pub struct Candidate {
     pub reach: Reach,
     /// What it can lend now, in bytes, less what is promised to pools being made.
     pub lendable: u64,
+    /// Its rack; empty: not labelled.
+    pub rack: String,
 }
 
-/// Whether a node answers.
+/// Whether a node can be used for new pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// It does.
+    /// It answers, and nothing speaks against it.
     Reachable,
-    /// It does not, for this reason.
+    /// It does not answer, for this reason.
     Unreachable(String),
+    /// It is drained, for this reason, if one was given.
+    Drained(String),
+    /// Its agent is of this version, which does not go with the controller's.
+    OtherVersion(String),
 }
 
 /// LIO's memory store takes its size as a signed 32-bit number of 4 KiB pages
@@ -48,22 +62,24 @@ pub(crate) fn refused(kind: FailureKind, said: impl std::fmt::Display) -> Failur
 /// Places the pool on `nodes`, which are all nodes in the configuration's order.
 pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> {
     let spec = &wanted.spec;
-    let striping = Striping { layout: spec.layout(), chunk: u64::from(spec.chunk_kib) * 1024 };
-    require_reachable(&spec.head, "head", nodes)?;
+    let striping = Striping {
+        layout: spec.layout(),
+        redundancy: spec.redundancy(),
+        chunk: u64::from(spec.chunk_kib) * 1024,
+    };
+    require_usable(&spec.head, "head", nodes)?;
     let chosen = donors::choose(wanted, striping, nodes)?;
     let width = chosen.donors.len();
     let usable = striping.usable(chosen.piece, width).ok_or_else(too_large)?;
     check_limits(spec.filesystem(), spec.backend(), chosen.piece, usable)?;
-    let pieces = chosen.donors.into_iter().map(|donor| Piece {
-        local: donor.name == spec.head,
-        lendable_bytes: donor.lendable,
-        bytes: chosen.piece,
-        donor: donor.name,
-        ..Piece::default()
-    });
+    let notes = notes::of(spec, &chosen);
+    let lent = width + chosen.spares.len();
+    let halves = redundancy::data_halves(striping.redundancy, width);
+    let piece = |donor| piece_of(donor, &spec.head, chosen.piece);
     Ok(Placement {
         head: spec.head.clone(),
-        pieces: pieces.collect(),
+        pieces: chosen.donors.into_iter().map(piece).collect(),
+        spares: chosen.spares.into_iter().map(piece).collect(),
         backend: spec.backend,
         layout: spec.layout,
         filesystem: spec.filesystem,
@@ -71,13 +87,28 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         mount_point: spec.mount_point.clone(),
         usable_bytes: usable,
         patience_seconds: spec.patience_seconds,
-        notes: notes(spec.layout(), width),
+        notes,
         redundancy: spec.redundancy,
-        ..Placement::default()
+        group_width: 0,
+        // Both are small numbers of donors, exact as floating point.
+        usable_share: halves as f64 / (2 * lent) as f64,
     })
 }
 
-fn require_reachable<'a>(
+fn piece_of(donor: Candidate, head: &str, bytes: u64) -> Piece {
+    Piece {
+        local: donor.name == head,
+        lendable_bytes: donor.lendable,
+        bytes,
+        donor: donor.name,
+        rack: donor.rack,
+        // Until a head dies, memory is of the pool's own generation.
+        carved: 0,
+    }
+}
+
+/// A node that new pieces, or a head, may be put on; else why not.
+fn require_usable<'a>(
     name: &str,
     role: &str,
     nodes: &'a [Candidate],
@@ -89,13 +120,32 @@ fn require_reachable<'a>(
                 "`rampool nodes` lists the nodes; the controller's configuration names them",
             ));
     };
-    match &node.reach {
-        Reach::Reachable => Ok(node),
-        Reach::Unreachable(why) => {
-            Err(refused(FailureKind::NotNow, format!("{role} {name} is unreachable: {why}"))
-                .on(name)
-                .advising(format!("on {name}: systemctl status rampool-agent")))
-        }
+    node.reach.refusal(role, name).map_or(Ok(node), Err)
+}
+
+impl Reach {
+    /// Why `name` cannot be a pool's `role`, if so.
+    fn refusal(&self, role: &str, name: &str) -> Option<Failure> {
+        let (why, advice) = match self {
+            Self::Reachable => return None,
+            Self::Unreachable(why) => (
+                format!("is unreachable: {why}"),
+                format!("on {name}: systemctl status rampool-agent"),
+            ),
+            Self::Drained(reason) => {
+                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                (format!("is drained{reason}"), format!("rampool resume {name}"))
+            }
+            Self::OtherVersion(version) => {
+                let own = env!("CARGO_PKG_VERSION");
+                (
+                    format!("runs agent {version}, which does not go with controller {own}"),
+                    "install the same version everywhere".to_owned(),
+                )
+            }
+        };
+        let said = format!("{role} {name} {why}");
+        Some(refused(FailureKind::NotNow, said).on(name).advising(advice))
     }
 }
 
@@ -147,21 +197,6 @@ fn check_limits(
         .advising("use more donors, or backend tmpfs"));
     }
     Ok(())
-}
-
-fn notes(layout: VolumeLayout, width: usize) -> Vec<String> {
-    let loss = match width {
-        1 => "losing the one donor loses the pool".to_owned(),
-        width => format!("losing any one of {width} donors loses the pool (no redundancy)"),
-    };
-    let moving = match layout {
-        VolumeLayout::Lvm => "the lvm layout can be evacuated from a donor",
-        VolumeLayout::Md | VolumeLayout::Unspecified => {
-            "the md layout cannot be evacuated from a donor (lvm can)"
-        }
-    };
-    let volatile = "the pool is memory: a reboot or power cut of a donor ends it";
-    vec![volatile.to_owned(), loss, moving.to_owned()]
 }
 
 #[cfg(test)]

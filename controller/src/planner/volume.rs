@@ -1,13 +1,15 @@
-//! How much of its members a striped volume can use, and how large members must be. Pure
-//! arithmetic, exact to the byte, refusing what does not fit 64 bits.
+//! How much of its members a volume can use, and how large members must be. Pure arithmetic,
+//! exact to the byte, refusing what does not fit 64 bits.
 
-use rampool_proto::v1::{FilesystemKind, VolumeLayout};
+use rampool_proto::v1::{FilesystemKind, Redundancy, VolumeLayout};
+
+use super::redundancy;
 
 /// Pieces are multiples of it.
 pub const MIB: u64 = 1 << 20;
 
-/// What md keeps at the front of each member. The agent makes arrays with metadata 1.2 and
-/// `--data-offset=1M`; mdadm's own choice would grow with the member.
+/// What md keeps at the front of each member, the write-intent bitmap included. The agent makes
+/// arrays with metadata 1.2 and `--data-offset=1M`; mdadm's own choice would grow with the member.
 pub const MD_DATA_OFFSET: u64 = MIB;
 
 /// What LVM keeps at the front of each physical volume: its default first extent is at 1 MiB,
@@ -33,12 +35,14 @@ pub const LARGEST_VOLUME: u64 = i64::MAX as u64;
 pub struct Striping {
     /// Who stripes.
     pub layout: VolumeLayout,
+    /// What it bears the loss of.
+    pub redundancy: Redundancy,
     /// The chunk, in bytes.
     pub chunk: u64,
 }
 
 impl Striping {
-    /// The most members.
+    /// The most members, spares among them.
     #[must_use]
     pub fn widest(self) -> usize {
         match self.layout {
@@ -55,13 +59,19 @@ impl Striping {
         }
     }
 
+    fn halves(self, width: usize) -> u128 {
+        redundancy::data_halves(self.redundancy, width) as u128
+    }
+
     /// Usable bytes of a volume of `width` members of `piece` bytes; `None` if there are more
     /// than a volume can have.
     #[must_use]
     pub fn usable(self, piece: u64, width: usize) -> Option<u64> {
         let (overhead, unit) = self.overhead_and_unit(piece, width);
         let units = piece.saturating_sub(overhead) / unit;
-        let bytes = (units * unit).checked_mul(u64::try_from(width).ok()?)?;
+        // The kernel counts whole chunks too: an odd one of an odd mirror has no second copy.
+        let all = u128::from(units) * self.halves(width) / 2;
+        let bytes = u64::try_from(all.checked_mul(u128::from(unit))?).ok()?;
         (bytes <= LARGEST_VOLUME).then_some(bytes)
     }
 
@@ -69,10 +79,12 @@ impl Striping {
     /// least one, but where LVM's extents double. `None` if there is none.
     #[must_use]
     pub fn piece_for(self, size: u64, width: usize) -> Option<u64> {
-        let share = size.div_ceil(u64::try_from(width).ok().filter(|width| *width > 0)?);
+        let halves = Some(self.halves(width)).filter(|halves| *halves > 0)?;
         let (mut overhead, mut unit) = self.overhead_and_unit(0, width);
         loop {
-            let data = share.checked_next_multiple_of(unit)?;
+            let units = u128::from(size.div_ceil(unit)) * 2;
+            let share = u64::try_from(units.div_ceil(halves)).ok()?;
+            let data = share.checked_mul(unit)?;
             let piece = data.checked_add(overhead)?.checked_next_multiple_of(MIB)?;
             let needed = self.overhead_and_unit(piece, width);
             if needed.1 <= unit {
@@ -120,8 +132,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MD: Striping = Striping { layout: VolumeLayout::Md, chunk: 64 << 10 };
-    const LVM: Striping = Striping { layout: VolumeLayout::Lvm, chunk: 64 << 10 };
+    const MD: Striping =
+        Striping { layout: VolumeLayout::Md, redundancy: Redundancy::None, chunk: 64 << 10 };
+    const LVM: Striping = Striping { layout: VolumeLayout::Lvm, ..MD };
 
     #[test]
     fn the_front_of_each_member_is_not_usable() {
@@ -155,11 +168,45 @@ mod tests {
         assert!(LVM.usable(piece, 128).unwrap() >= 3 << 50);
     }
 
+    #[test]
+    fn redundancy_takes_its_share() {
+        let of = |redundancy| Striping { redundancy, ..MD };
+        let usable = |redundancy, width| of(redundancy).usable(256 * MIB, width).unwrap();
+        assert_eq!(usable(Redundancy::Mirror, 4), 2 * 255 * MIB);
+        assert_eq!(usable(Redundancy::Parity, 4), 3 * 255 * MIB);
+        assert_eq!(usable(Redundancy::DoubleParity, 4), 2 * 255 * MIB);
+        assert_eq!(usable(Redundancy::Mirror, 3), 255 * MIB * 3 / 2);
+        // One chunk of 1 MiB on each of three members: of three copies two make a chunk.
+        let large = Striping { chunk: MIB, ..of(Redundancy::Mirror) };
+        assert_eq!(large.usable(2 * MIB, 3), Some(MIB));
+        assert_eq!(large.piece_for(2 * MIB, 3), Some(3 * MIB));
+    }
+
     fn any_striping() -> impl Strategy<Value = Striping> {
-        (any::<bool>(), 2..=10u32).prop_map(|(md, power)| Striping {
-            layout: if md { VolumeLayout::Md } else { VolumeLayout::Lvm },
+        (0..5usize, 2..=10u32).prop_map(|(kind, power)| Striping {
+            layout: if kind == 4 { VolumeLayout::Lvm } else { VolumeLayout::Md },
+            redundancy: [
+                Redundancy::None,
+                Redundancy::Mirror,
+                Redundancy::Parity,
+                Redundancy::DoubleParity,
+                Redundancy::None,
+            ][kind],
             chunk: 1024 << power,
         })
+    }
+
+    /// The size of an array as the kernel reckons it: `raid0_size`, `raid10_size`, `raid5_size`
+    /// (drivers/md), of what mdadm leaves of each member.
+    fn as_md_does(striping: Striping, piece: u64, width: u64) -> u64 {
+        let chunks = piece.saturating_sub(MD_DATA_OFFSET) / striping.chunk;
+        let chunks = match striping.redundancy {
+            Redundancy::Mirror => chunks * width / 2,
+            Redundancy::Parity => chunks * (width - 1),
+            Redundancy::DoubleParity => chunks * (width - 2),
+            _ => chunks * width,
+        };
+        chunks * striping.chunk
     }
 
     proptest! {
@@ -175,6 +222,16 @@ mod tests {
             let unit = |piece| striping.overhead_and_unit(piece, width).1;
             if unit(piece) == unit(piece - MIB) {
                 prop_assert!(striping.usable(piece - MIB, width).unwrap() < size);
+            }
+        }
+
+        #[test]
+        fn usable_is_what_md_makes_of_it(
+            striping in any_striping(), mib in 0..1u64 << 30, width in 4..=10usize
+        ) {
+            if striping.layout == VolumeLayout::Md {
+                let usable = striping.usable(mib * MIB, width);
+                prop_assert_eq!(usable, Some(as_md_does(striping, mib * MIB, width as u64)));
             }
         }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, PoolId};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::drive::{Drive, Outcome};
+use super::drive::Drive;
 use super::operation::{Kind, Operation};
+use super::outcome::Outcome;
 use super::record::PoolRecord;
 use super::slot::Slot;
 use super::state::Input;
@@ -48,7 +49,7 @@ impl Pools {
 
     fn finish(&self, slot: &Slot, operation: &Operation, outcome: Outcome) {
         if outcome.record.is_released() {
-            Self::lock(&self.released).insert(outcome.record.assembly.clone());
+            Self::lock(&self.released).extend(outcome.record.assemblies());
         }
         slot.lock().operation = None;
         operation.tell(match outcome.failure {

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use rampool_proto::v1::{Event, EventKind, Failure, PoolId};
 use tokio::sync::mpsc;
 
-use super::operation::{DownOrder, Kind, Operation, is_last};
+use super::operation::{Kind, Operation, Order, is_last};
 use super::record::PoolRecord;
 use super::state::Input;
 use super::{Events, Pools, status, unknown};
@@ -75,15 +75,11 @@ impl Pools {
         if let Some(operation) = &now.operation {
             let operation = Arc::clone(operation);
             return Ok(match operation.kind {
-                Kind::Up(_) => {
-                    operation.order(DownOrder { force });
+                Kind::Down | Kind::Release if !force => Next::Follow(operation),
+                _ => {
+                    operation.order(Order::Down { force });
                     Next::FollowThenLook(operation)
                 }
-                Kind::Down | Kind::Release if force => {
-                    operation.order(DownOrder { force });
-                    Next::FollowThenLook(operation)
-                }
-                Kind::Down | Kind::Release => Next::Follow(operation),
             });
         }
         let record = now.record.clone().ok_or_else(|| unknown(name))?;

@@ -1,7 +1,6 @@
 //! Carries out what the machine says: calls agents, writes records, tells callers. All
 //! decisions are the machine's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,28 +8,20 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use rampool_proto::size::Size;
-use rampool_proto::v1::{Event, EventKind, Export, Failure, FailureKind, Usage};
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, Piece, Usage};
 use tokio::sync::mpsc;
 
+use super::Env;
 use super::machine::Machine;
-use super::operation::{DownOrder, Kind, Operation};
-use super::progress::ExportProgress;
+use super::operation::{Operation, Order};
+use super::outcome::{self, Outcome};
+use super::progress::ByteProgress;
 use super::record::{Phase, PoolRecord};
 use super::slot::Slot;
 use super::state::{Command, Input, State, Step};
-use super::{Env, steps};
-use crate::agents::Answer;
+use super::steps::{self, Exports};
+use crate::agents::{Agents, Answer, Call, Progress};
 use crate::clock::now_ms;
-
-/// What became of an operation.
-pub(super) struct Outcome {
-    /// The pool's record at the end.
-    pub(super) record: PoolRecord,
-    /// Why it did not do what was asked, if it did not.
-    pub(super) failure: Option<Failure>,
-    /// Of the mounted pool, where it was just mounted.
-    pub(super) usage: Option<Usage>,
-}
 
 type CallEnd = (Step, Result<Answer, Failure>);
 
@@ -39,12 +30,11 @@ pub(super) struct Drive {
     env: Arc<Env>,
     slot: Arc<Slot>,
     operation: Arc<Operation>,
-    orders: mpsc::UnboundedReceiver<DownOrder>,
-    record: PoolRecord,
+    orders: mpsc::UnboundedReceiver<Order>,
     machine: Machine,
     calls: FuturesUnordered<BoxFuture<'static, CallEnd>>,
     stage: Stage,
-    exports: BTreeMap<usize, Export>,
+    exports: Exports,
     usage: Option<Usage>,
 }
 
@@ -61,7 +51,7 @@ impl Drive {
         env: Arc<Env>,
         slot: Arc<Slot>,
         operation: Arc<Operation>,
-        orders: mpsc::UnboundedReceiver<DownOrder>,
+        orders: mpsc::UnboundedReceiver<Order>,
         record: PoolRecord,
     ) -> Self {
         Self {
@@ -70,10 +60,9 @@ impl Drive {
             slot,
             operation,
             orders,
-            record,
             calls: FuturesUnordered::new(),
             stage: Stage { began: Instant::now(), calls: 0, left: 0, failed: false },
-            exports: BTreeMap::new(),
+            exports: Exports::new(),
             usage: None,
         }
     }
@@ -86,7 +75,11 @@ impl Drive {
                 // Orders first: a `down` between two steps must not wait for the next one.
                 biased;
                 Some(order) = self.orders.recv() => {
-                    self.feed(Input::Down { force: order.force }).await;
+                    self.feed(match order {
+                        Order::Down { force } => Input::Down { force },
+                        Order::Fail(why) => Input::Fail(why),
+                    })
+                    .await;
                 }
                 Some((step, result)) = self.calls.next() => self.ended(step, result).await,
             }
@@ -119,10 +112,12 @@ impl Drive {
         let mut calls = Vec::new();
         for command in commands {
             match command {
+                Command::Abandon => self.calls = FuturesUnordered::new(),
                 Command::Call { step, force } => calls.push((step, force)),
                 Command::Record { vital } => {
                     if let Err(failure) = self.write(vital).await {
-                        tracing::error!(pool = %self.record.assembly, %failure, "not recorded");
+                        let pool = &self.machine.record().assembly;
+                        tracing::error!(%pool, %failure, "not recorded");
                         if vital {
                             return Some(failure);
                         }
@@ -132,7 +127,7 @@ impl Drive {
         }
         if let Some((step, _)) = calls.first() {
             self.begin_stage(*step, calls.len());
-            let progress = self.export_progress(*step);
+            let progress = self.progress(*step);
             for (step, force) in calls {
                 self.call(step, force, progress.as_ref());
             }
@@ -140,20 +135,18 @@ impl Drive {
         None
     }
 
-    /// Writes the machine's state to the store, then shows it to everybody.
+    /// Writes the machine's record to the store, then shows it to everybody.
     async fn write(&mut self, vital: bool) -> Result<(), Failure> {
-        let mut record = self.record.clone();
-        record.phase = Phase::of(self.machine.state());
-        match record.phase {
+        self.machine.note(|record| match record.phase {
             Phase::Ready if record.ready_ms == 0 => record.ready_ms = now_ms(),
             Phase::Released(_) => record.released_ms = now_ms(),
             _ => {}
-        }
-        let written = self.env.store.put(&record).await;
+        });
+        let record = self.machine.record();
+        let written = self.env.store.put(record).await;
         // What is not vital is so, written or not; what is vital is taken back.
         if written.is_ok() || !vital {
             self.slot.publish(record.clone());
-            self.record = record;
         }
         written.map_err(|error| {
             Failure::new(FailureKind::Failed, "write the pool's record")
@@ -162,22 +155,56 @@ impl Drive {
         })
     }
 
-    fn call(&mut self, step: Step, force: bool, progress: Option<&Arc<ExportProgress>>) {
-        let node = steps::node_of(step, &self.record);
-        let call = steps::call_of(step, force, &self.record, &self.exports, &self.env.settings);
+    fn call(&mut self, step: Step, force: bool, progress: Option<&Arc<ByteProgress>>) {
+        let record = self.machine.record();
+        let calls = steps::calls_of(step, force, record, &self.exports, &self.env.settings);
         let told = match (step, progress) {
-            (Step::CreateExport(donor), Some(progress)) => Some(progress.of(donor)),
+            (Step::CreateExport(number), Some(progress)) => Some(progress.of(number)),
+            (Step::ReplaceMember, Some(progress)) => Some(progress.of(0)),
             _ => None,
         };
-        let asked = self.env.agents.call(node, call, told);
+        let unknown = matches!(step, Step::PayDebt(_)).then(|| self.silent_debtor(step)).flatten();
+        let agents = Arc::clone(&self.env.agents);
+        let asked = async move {
+            match unknown {
+                Some(failure) => Err(failure),
+                None => ask(&agents, calls, told).await,
+            }
+        };
         self.calls.push(asked.map(move |result| (step, result)).boxed());
     }
 
-    fn export_progress(&self, step: Step) -> Option<Arc<ExportProgress>> {
-        matches!(step, Step::CreateExport(_)).then(|| {
-            let sizes = self.record.placement.pieces.iter().map(|piece| piece.bytes);
-            ExportProgress::new(Arc::clone(&self.operation), sizes)
+    /// Why a debtor is not even asked: a node known to be silent is not waited for.
+    fn silent_debtor(&self, step: Step) -> Option<Failure> {
+        let node = steps::node_of(step, self.machine.record());
+        let known = self.env.nodes.get(node);
+        let why = known.as_ref().map_or("it is not a known node", |known| known.why_not());
+        (!why.is_empty()).then(|| {
+            Failure::new(FailureKind::NotNow, "ask for what it still holds").on(node).saying(why)
         })
+    }
+
+    fn progress(&self, step: Step) -> Option<Arc<ByteProgress>> {
+        let record = self.machine.record();
+        let operation = Arc::clone(&self.operation);
+        let name = steps::name_of(step);
+        match step {
+            Step::CreateExport(_) => {
+                // The one that joins counts alone.
+                let alone = matches!(record.phase, Phase::Replacing(_));
+                let counts = |number: usize| !alone || number + 1 == record.members().count();
+                let size = |(number, piece): (usize, &Piece)| {
+                    if counts(number) { piece.bytes } else { 0 }
+                };
+                let sizes = record.members().enumerate().map(size);
+                Some(ByteProgress::new(operation, name, sizes))
+            }
+            Step::ReplaceMember => {
+                let size = record.replacing().map_or(0, |replacing| replacing.new.bytes);
+                Some(ByteProgress::new(operation, name, std::iter::once(size)))
+            }
+            _ => None,
+        }
     }
 
     async fn ended(&mut self, step: Step, result: Result<Answer, Failure>) {
@@ -189,20 +216,29 @@ impl Drive {
     /// Keeps what later steps need of an answer.
     fn keep(&mut self, step: Step, answer: Answer) -> Result<(), Failure> {
         match (step, answer) {
-            (Step::CreateExport(donor), Answer::Export(export)) => {
-                let piece = &self.record.placement.pieces[donor];
+            (Step::CreateExport(number), Answer::Export(export)) => {
+                let piece = self.machine.record().member(number);
                 if export.bytes < piece.bytes || export.serial.is_empty() {
                     return Err(Failure::new(FailureKind::Failed, "reserve and export memory")
                         .on(&piece.donor)
                         .saying(format!("{} asked for, {} exported", piece.bytes, export.bytes)));
                 }
-                self.exports.insert(donor, export);
+                let (donor, serial) = (piece.donor.clone(), export.serial.clone());
+                self.exports.insert(donor.clone(), export);
+                self.machine.note(|record| _ = record.serials.insert(donor, serial));
             }
             // All that is known of a bare block device; a mount tells more.
             (_, Answer::Volume(device, bytes_total)) => {
                 self.usage = Some(Usage { device, bytes_total, ..Usage::default() });
             }
             (_, Answer::Usage(usage)) => self.usage = Some(usage),
+            (Step::ReaddMembers, Answer::Readded(answer)) if answer.readded.is_empty() => {
+                if let Some(why) = answer.refused.into_iter().next() {
+                    return Err(Failure::new(FailureKind::Failed, "take donors back")
+                        .on(&self.machine.record().placement.head)
+                        .saying(why));
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -213,12 +249,12 @@ impl Drive {
         self.operation.tell(Event {
             step: steps::name_of(step).to_owned(),
             node: if calls == 1 {
-                steps::node_of(step, &self.record).to_owned()
+                steps::node_of(step, self.machine.record()).to_owned()
             } else {
                 String::new()
             },
             kind: EventKind::Started.into(),
-            text: steps::words_of(step, calls, &self.record),
+            text: steps::words_of(step, calls, self.machine.record()),
             total: calls as u64,
             ..Event::default()
         });
@@ -231,7 +267,7 @@ impl Drive {
         self.stage.failed |= result.is_err();
         let event = Event {
             step: steps::name_of(step).to_owned(),
-            node: steps::node_of(step, &self.record).to_owned(),
+            node: steps::node_of(step, self.machine.record()).to_owned(),
             done: (self.stage.calls - self.stage.left) as u64,
             total: self.stage.calls as u64,
             took_ms,
@@ -280,52 +316,20 @@ impl Drive {
     }
 
     fn outcome(self) -> Outcome {
-        let failure = match (self.machine.state(), &self.operation.kind) {
-            (State::Ready, Kind::Up(_)) => None,
-            (State::Released(_), Kind::Down | Kind::Release) => None,
-            (State::Released(cause), Kind::Up(_)) => Some(cause.failure()),
-            (State::Releasing(release), kind) => {
-                let remains = release.remains();
-                let first = match kind {
-                    Kind::Up(_) => release.cause.failure(),
-                    Kind::Down | Kind::Release => remains
-                        .first()
-                        .or(self.machine.refusal())
-                        .cloned()
-                        .unwrap_or_else(|| release.cause.failure()),
-                };
-                Some(with_remains(first, &remains))
-            }
-            (State::Ready | State::Creating { .. }, _) => Some(self.refusal()),
-        };
-        Outcome { failure, usage: self.usage, record: self.record }
-    }
-
-    /// Why the pool is as it was before.
-    fn refusal(&self) -> Failure {
-        self.machine.refusal().cloned().unwrap_or_else(|| {
-            Failure::new(FailureKind::NotNow, self.operation.kind.name())
-                .saying("the pool is as it was before")
-        })
+        let failure = outcome::failure(&self.operation.kind, &self.machine);
+        Outcome { failure, usage: self.usage, record: self.machine.record().clone() }
     }
 }
 
-/// Adds what is still held, and when it goes.
-fn with_remains(failure: Failure, remains: &[Failure]) -> Failure {
-    const SHOWN: usize = 5;
-    if remains.is_empty() {
-        return failure;
+/// Makes these calls one after the other; the last one's answer is the answer.
+async fn ask(
+    agents: &Arc<dyn Agents>,
+    calls: Vec<(String, Call)>,
+    told: Option<Progress>,
+) -> Result<Answer, Failure> {
+    let mut answer = Answer::Done;
+    for (node, call) in calls {
+        answer = agents.call(&node, call, told.clone()).await?;
     }
-    let nodes: Vec<&str> = remains.iter().take(SHOWN).map(|left| left.node.as_str()).collect();
-    let more = remains.len().saturating_sub(SHOWN);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let held = format!(
-        "still held on {}{more}: it is tried again when the node answers; see `rampool status`",
-        nodes.join(", ")
-    );
-    let advice = match failure.advice.as_str() {
-        "" => held,
-        advice => format!("{advice}; {held}"),
-    };
-    Failure { advice, ..failure }
+    Ok(answer)
 }

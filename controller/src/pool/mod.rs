@@ -2,29 +2,45 @@
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | [`state`], [`machine`] | one assembly as a pure state machine |
+//! | [`state`], [`machine`] | one pool as a pure state machine |
 //! | [`record`] | what is stored of it |
-//! | `begin`, `drive` | an operation's life; carries out what the machine says |
+//! | [`takeover`] | whether another head may take over |
+//! | `begin`, `drive`, `outcome` | an operation's life; carries out what the machine says |
 //! | [`steps`] | from a step to a call, and to words |
 //! | [`operation`] | an operation in flight, to which callers attach |
-//! | `progress` | how far the donors are with reserving |
+//! | `progress` | how far nodes are with reserving or copying memory |
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
-//! | `up`, `down` | what is asked of pools |
-//! | [`status`] | what a pool looks like |
+//! | `up`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
+//! | `go_on` | what is done without being asked |
+//! | `candidates` | the nodes as the planner sees them |
+//! | `drain` | nodes that take no new pieces |
+//! | [`health`] | how a pool in use is, and what should be done about it |
+//! | [`status`], `alerts` | what a pool looks like, and what of it needs somebody |
+//! | `renew` | leases |
+//! | `adopt` | pools and parts of them that the store does not know |
 
+mod adopt;
+mod alerts;
 mod begin;
+mod candidates;
 mod down;
+mod drain;
 mod drive;
+mod go_on;
+pub mod health;
 mod journal;
 pub mod machine;
 pub mod operation;
+mod outcome;
 mod progress;
 pub mod record;
+mod renew;
 mod slot;
 pub mod state;
 pub mod status;
 pub mod steps;
+pub mod takeover;
 mod up;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,14 +53,14 @@ use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, Pool, PoolId, Us
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use crate::agents::Agents;
+use crate::clock::now_ms;
+use crate::lease::Lease;
 use crate::nodes::Nodes;
 use crate::profile::Profile;
 use crate::store::{Loaded, Store, StoreError};
 use journal::Journal;
-use operation::Kind;
-use record::{Phase, PoolRecord};
+use record::PoolRecord;
 use slot::Slot;
-use state::Input;
 use steps::Settings;
 
 /// Pools that may be made at once: each holds a few calls and streams open on every donor.
@@ -64,6 +80,8 @@ pub struct Env {
     pub profiles: BTreeMap<String, Profile>,
     /// Pools are mounted below it.
     pub mount_root: PathBuf,
+    /// The racks of nodes, where they are labelled.
+    pub racks: BTreeMap<String, String>,
 }
 
 /// Events of an operation, as a caller gets them.
@@ -80,6 +98,10 @@ pub struct Pools {
     /// One pool is planned and recorded at a time, so that none promises the memory that
     /// another was just promised.
     admission: AsyncMutex<()>,
+    /// The nodes that take no new pieces, and why.
+    drained: Mutex<BTreeMap<String, String>>,
+    /// Leases that were renewed or told of, by pool name.
+    leases: Mutex<BTreeMap<String, Lease>>,
     ups: Arc<Semaphore>,
 }
 
@@ -99,6 +121,8 @@ impl Pools {
             released: Mutex::new(loaded.released.into_iter().collect()),
             generations: Mutex::new(loaded.generations),
             admission: AsyncMutex::new(()),
+            drained: Mutex::new(loaded.drained),
+            leases: Mutex::new(loaded.leases),
             ups: Arc::new(Semaphore::new(MOST_UPS)),
         }))
     }
@@ -150,11 +174,35 @@ impl Pools {
         Self::lock(&self.released).contains(assembly)
     }
 
+    /// Whether a node should hold nothing of this assembly: it is released, or its pool is in
+    /// use without that node, and nothing is going on with it.
+    #[must_use]
+    pub fn should_be_gone(&self, node: &str, assembly: &Assembly) -> bool {
+        let unused = || {
+            let now = self.slot(assembly.name.as_str())?.now();
+            let record = now.record.filter(|_| now.operation.is_none())?;
+            Some(record.has_no_use_for(node, assembly))
+        };
+        self.is_released(assembly) || unused().unwrap_or(false)
+    }
+
     /// Whether the store knows this assembly at all.
     #[must_use]
     pub fn is_known(&self, assembly: &Assembly) -> bool {
         self.is_released(assembly)
-            || self.record(assembly.name.as_str()).is_some_and(|r| r.assembly == *assembly)
+            || self
+                .record(assembly.name.as_str())
+                .is_some_and(|record| record.assemblies().any(|own| own == *assembly))
+    }
+
+    /// Whether an assembly is none of ours for sure. A later one of a pool that lives is not:
+    /// the store may be an older copy, and what it holds is that pool's data.
+    #[must_use]
+    pub fn is_foreign(&self, assembly: &Assembly) -> bool {
+        let newer = |record: Arc<PoolRecord>| {
+            !record.is_released() && assembly.generation > record.assembly.generation
+        };
+        !self.is_known(assembly) && !self.record(assembly.name.as_str()).is_some_and(newer)
     }
 
     /// The history of a name.
@@ -175,7 +223,8 @@ impl Pools {
     }
 
     fn seen(&self, record: &PoolRecord, usage: Option<Usage>) -> Pool {
-        status::pool(record, &|name| self.env.nodes.get(name), usage, crate::clock::now_ms())
+        let lease = self.lease(record);
+        status::pool(record, &lease, &|name| self.env.nodes.get(name), usage, now_ms())
     }
 
     /// What all pools that hold anything look like now.
@@ -183,40 +232,6 @@ impl Pools {
         let records = self.records();
         let live = records.iter().filter(|record| !record.is_released());
         futures::future::join_all(live.map(|record| self.status_of(record))).await
-    }
-
-    /// Pools that are neither in use nor gone, and with which nothing is going on.
-    #[must_use]
-    pub fn unsettled(&self) -> Vec<Arc<PoolRecord>> {
-        let slots = Self::lock(&self.slots);
-        let idle = slots.values().map(|slot| slot.now()).filter(|now| now.operation.is_none());
-        let open = |record: &Arc<PoolRecord>| {
-            matches!(record.phase, Phase::Creating | Phase::Releasing(_))
-        };
-        idle.filter_map(|now| now.record).filter(open).collect()
-    }
-
-    /// Settles what was under way when the controller last ended.
-    pub fn resume(self: &Arc<Self>) {
-        for record in self.unsettled() {
-            tracing::info!(pool = %record.assembly, "settling what was under way");
-            self.release_on(record.assembly.name.as_str());
-        }
-    }
-
-    /// Goes on releasing a pool that is neither in use nor gone, unless something is already
-    /// going on with it.
-    pub fn release_on(self: &Arc<Self>, name: &str) {
-        let Some(slot) = self.slot(name) else { return };
-        let mut now = slot.lock();
-        let Some(record) = now.record.clone().filter(|_| now.operation.is_none()) else { return };
-        let first = match record.phase {
-            Phase::Creating => Input::Restarted,
-            Phase::Releasing(_) => Input::Retry,
-            Phase::Ready | Phase::Released(_) => return,
-        };
-        let record = PoolRecord::clone(&record);
-        now.operation = Some(self.begin(&slot, Kind::Release, record, first, None));
     }
 
     /// Notes something in a pool's history.

@@ -18,6 +18,22 @@ pub enum Kind {
     Down,
     /// Going on with a release without being asked: after a restart, or when a node is back.
     Release,
+    /// Putting one piece in another's place.
+    Replace {
+        /// The donor whose piece goes.
+        old: String,
+        /// The node that lends instead.
+        new: String,
+    },
+    /// Bringing the pool up on this head.
+    Failover {
+        /// The new head.
+        head: String,
+    },
+    /// Giving up a pool that is lost.
+    Fail,
+    /// Going on without being asked with what is under way or owed.
+    Repair,
 }
 
 impl Kind {
@@ -28,15 +44,24 @@ impl Kind {
             Self::Up(_) => "up",
             Self::Down => "down",
             Self::Release => "release",
+            Self::Replace { .. } => "replace",
+            Self::Failover { .. } => "failover",
+            Self::Fail => "fail",
+            Self::Repair => "repair",
         }
     }
 }
 
-/// Somebody wants the pool gone while an operation is in flight.
-#[derive(Clone, Copy, Debug)]
-pub struct DownOrder {
-    /// At any price.
-    pub force: bool,
+/// What makes an operation in flight give way.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Somebody wants the pool gone.
+    Down {
+        /// At any price.
+        force: bool,
+    },
+    /// The pool is lost, or given up, for this reason.
+    Fail(String),
 }
 
 /// An operation and what is to be seen of it.
@@ -45,7 +70,7 @@ pub struct Operation {
     pub kind: Kind,
     id: PoolId,
     journal: Arc<Journal>,
-    orders: mpsc::UnboundedSender<DownOrder>,
+    orders: mpsc::UnboundedSender<Order>,
     seen: Mutex<Seen>,
     changed: watch::Sender<()>,
 }
@@ -65,7 +90,7 @@ impl Operation {
         kind: Kind,
         id: PoolId,
         journal: Arc<Journal>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<DownOrder>) {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Order>) {
         let (orders, received) = mpsc::unbounded_channel();
         let changed = watch::Sender::new(());
         let seen = Mutex::default();
@@ -96,8 +121,8 @@ impl Operation {
         self.changed.send_replace(());
     }
 
-    /// Asks the operation to make way for a `down`.
-    pub fn order(&self, order: DownOrder) {
+    /// Asks the operation to make way.
+    pub fn order(&self, order: Order) {
         // An operation that just ended takes no orders; the caller looks again.
         _ = self.orders.send(order);
     }

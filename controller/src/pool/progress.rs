@@ -1,4 +1,4 @@
-//! How far the donors are with reserving memory, as one figure, told now and then.
+//! How far nodes are with reserving memory or copying it, as one figure, told now and then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,26 +12,32 @@ use crate::agents::Progress;
 /// Often enough for a bar that moves, seldom enough for thousands of donors.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The sum over all donors.
-pub(super) struct ExportProgress {
+/// The sum over all pieces.
+pub(super) struct ByteProgress {
     operation: Arc<Operation>,
+    step: &'static str,
     done: Vec<AtomicU64>,
     total: u64,
     told: Mutex<Instant>,
 }
 
-impl ExportProgress {
-    pub(super) fn new(operation: Arc<Operation>, sizes: impl Iterator<Item = u64>) -> Arc<Self> {
+impl ByteProgress {
+    pub(super) fn new(
+        operation: Arc<Operation>,
+        step: &'static str,
+        sizes: impl Iterator<Item = u64>,
+    ) -> Arc<Self> {
         let sizes: Vec<u64> = sizes.collect();
         Arc::new(Self {
             operation,
+            step,
             done: sizes.iter().map(|_| AtomicU64::new(0)).collect(),
             total: sizes.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
             told: Mutex::new(Instant::now()),
         })
     }
 
-    /// What one donor's call reports to.
+    /// What the call of one piece reports to.
     pub(super) fn of(self: &Arc<Self>, donor: usize) -> Progress {
         let all = Arc::clone(self);
         Arc::new(move |bytes| {
@@ -53,7 +59,7 @@ impl ExportProgress {
             .iter()
             .fold(0u64, |sum, bytes| sum.saturating_add(bytes.load(Ordering::Relaxed)));
         self.operation.tell(Event {
-            step: "export".to_owned(),
+            step: self.step.to_owned(),
             kind: EventKind::Progress.into(),
             done,
             total: self.total,

@@ -1,11 +1,11 @@
 //! What is kept of a pool: what was wanted and placed, and where its making or unmaking is.
 //! Secrets are not among it: agents answer them again when an export is asked for again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Failure, FailureKind, Placement, PoolSpec, PoolState};
+use rampool_proto::v1::{Failure, FailureKind, Piece, Placement, PoolSpec, PoolState};
 
 use super::machine::Machine;
 use super::state::{Cause, Release, State};
@@ -22,6 +22,15 @@ pub struct PoolRecord {
     /// The boot ids that head and donors had when the pool was placed: another one later
     /// means that the node's memory is gone.
     pub boot_ids: BTreeMap<String, String>,
+    /// The unit serials of the donors' disks, as their agents said them.
+    pub serials: BTreeMap<String, String>,
+    /// The generation under which the volume and the file system were made; 0: this one.
+    pub formed: u32,
+    /// Places in `placement.pieces` that no live member fills. Their donors' memory is among
+    /// the debts, or given back.
+    pub lacking: BTreeSet<usize>,
+    /// What nodes outside the pool must still give back.
+    pub debts: Vec<Debt>,
     /// Where it is.
     pub phase: Phase,
     /// When it was asked for, in milliseconds since the Unix epoch; so below.
@@ -39,10 +48,83 @@ pub enum Phase {
     Creating,
     /// In use.
     Ready,
+    /// In use, and one piece of it being moved or rebuilt; found at start: to be continued.
+    Replacing(Replacing),
+    /// Being brought up on another head; found at start: to be continued.
+    FailingOver(FailingOver),
+    /// Its data is lost or out of reach for good: uses end with an error.
+    Failed(Failed),
     /// Being taken down or undone; found at start: to be continued.
     Releasing(Releasing),
     /// Nothing of it is left.
     Released(Cause),
+}
+
+/// What a node outside the pool must still give back. Paid when the node answers that it holds
+/// nothing of it; until then the node neither lends to the pool nor heads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    /// The node.
+    pub node: String,
+    /// What.
+    pub what: Owed,
+}
+
+/// What is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// The mount, volume and sessions of an earlier head.
+    Head {
+        /// Of this generation.
+        generation: u32,
+    },
+    /// A donor's memory.
+    Piece {
+        /// The last generation under which it was exported.
+        generation: u32,
+        /// The generation under which it was taken; 0: the same.
+        carved: u32,
+    },
+}
+
+/// One piece in another's place, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replacing {
+    /// The place in the stripe.
+    pub slot: usize,
+    /// The piece that comes.
+    pub new: Piece,
+    /// Whether that is one of the pool's spares.
+    pub from_spare: bool,
+    /// Why it does not go on, where it is not known how far it came.
+    pub trouble: Option<Failure>,
+}
+
+/// A change of heads, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailingOver {
+    /// The new head.
+    pub head: String,
+    /// The new generation.
+    pub generation: u32,
+    /// Whether a person insists.
+    pub force: bool,
+    /// Whether the old head is known to be without a usable set of donors. From then on the
+    /// record's own head and generation are the new ones.
+    pub fenced: bool,
+    /// What was being replaced when the head was lost: it goes on under the new one.
+    pub joining: Option<Replacing>,
+    /// Why it does not go on.
+    pub remains: Vec<Failure>,
+}
+
+/// A failed pool, as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// Why, in a sentence.
+    pub why: String,
+    /// Whether the head confirmed that nobody waits for the pool any more.
+    pub shut: bool,
 }
 
 /// A release, as stored.
@@ -65,6 +147,9 @@ impl Phase {
         match state {
             State::Creating { .. } => Self::Creating,
             State::Ready => Self::Ready,
+            State::Replacing(replacing) => Self::Replacing(replacing.clone()),
+            State::FailingOver(over) => Self::FailingOver(over.clone()),
+            State::Failed(failed) => Self::Failed(failed.clone()),
             State::Releasing(release) => Self::Releasing(Releasing {
                 cause: release.cause.clone(),
                 was_ready: release.was_ready,
@@ -78,15 +163,18 @@ impl Phase {
     /// The machine's state that this was stored of. Which nodes were already clean is asked
     /// again: they answer at once.
     #[must_use]
-    pub fn to_state(&self, donors: usize) -> State {
+    pub fn to_state(&self, record: &PoolRecord) -> State {
         match self {
             Self::Creating => State::Creating { trouble: None },
             Self::Ready => State::Ready,
+            Self::Replacing(replacing) => State::Replacing(replacing.clone()),
+            Self::FailingOver(over) => State::FailingOver(over.clone()),
+            Self::Failed(failed) => State::Failed(failed.clone()),
             Self::Releasing(stored) => State::Releasing(Release::new(
                 stored.cause.clone(),
                 stored.was_ready,
                 stored.force,
-                donors,
+                record,
             )),
             Self::Released(cause) => State::Released(cause.clone()),
         }
@@ -98,6 +186,9 @@ impl Phase {
         match self {
             Self::Creating => PoolState::Creating,
             Self::Ready => PoolState::Ready,
+            Self::Replacing(_) => PoolState::Replacing,
+            Self::FailingOver(_) => PoolState::FailingOver,
+            Self::Failed(_) => PoolState::Failed,
             Self::Releasing(_) => PoolState::Releasing,
             Self::Released(_) => PoolState::Released,
         }
@@ -108,8 +199,7 @@ impl PoolRecord {
     /// The machine that goes on where the record stands.
     #[must_use]
     pub fn machine(&self) -> Machine {
-        let donors = self.placement.pieces.len();
-        Machine::new(donors, !self.placement.mount_point.is_empty(), self.phase.to_state(donors))
+        Machine::new(self.clone())
     }
 
     /// Whether nothing of it is left.
@@ -118,10 +208,80 @@ impl PoolRecord {
         matches!(self.phase, Phase::Released(_))
     }
 
-    /// Whether the node is its head or one of its donors.
+    /// Whether it has a file system; else users get the bare block device.
+    #[must_use]
+    pub fn has_filesystem(&self) -> bool {
+        !self.placement.mount_point.is_empty()
+    }
+
+    /// The generation under which volume and file system were made.
+    #[must_use]
+    pub fn formed(&self) -> u32 {
+        if self.formed == 0 { self.assembly.generation } else { self.formed }
+    }
+
+    /// The assemblies that this pool is or was, the first one first. Those between belong to
+    /// changes of heads that did not come about.
+    pub fn assemblies(&self) -> impl Iterator<Item = Assembly> + '_ {
+        let name = &self.assembly.name;
+        (self.formed()..=self.assembly.generation)
+            .map(|generation| Assembly { name: name.clone(), generation })
+    }
+
+    /// What is being replaced, also in the middle of a change of heads.
+    #[must_use]
+    pub fn replacing(&self) -> Option<&Replacing> {
+        match &self.phase {
+            Phase::Replacing(replacing) => Some(replacing),
+            Phase::FailingOver(over) => over.joining.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The piece that is about to join the pool.
+    #[must_use]
+    pub fn joining(&self) -> Option<&Piece> {
+        self.replacing().filter(|replacing| !replacing.from_spare).map(|replacing| &replacing.new)
+    }
+
+    /// All its pieces, by number: those of the stripe, the spares, and the one that joins.
+    pub fn members(&self) -> impl Iterator<Item = &Piece> {
+        let Placement { pieces, spares, .. } = &self.placement;
+        pieces.iter().chain(spares).chain(self.joining())
+    }
+
+    /// The piece of this number.
+    #[must_use]
+    pub fn member(&self, number: usize) -> &Piece {
+        self.members().nth(number).expect("a step's number is that of a piece")
+    }
+
+    /// The numbers of the pieces that are not lacking.
+    pub fn live(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.members().count()).filter(|number| !self.lacking.contains(number))
+    }
+
+    /// Whether a node's memory of this assembly is of no use to the pool though it is in use: a
+    /// call that nobody waited for any more may have taken it.
+    #[must_use]
+    pub fn has_no_use_for(&self, node: &str, assembly: &Assembly) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Failed(_))
+            && self.assemblies().any(|own| own == *assembly)
+            && !self.involves(node)
+    }
+
+    /// Whether a node must still give something of this pool back.
+    #[must_use]
+    pub fn owes(&self, node: &str) -> bool {
+        self.debts.iter().any(|debt| debt.node == node)
+    }
+
+    /// Whether the node is its head, one of its donors, or owes it something.
     #[must_use]
     pub fn involves(&self, node: &str) -> bool {
-        self.placement.head == node || self.placement.pieces.iter().any(|p| p.donor == node)
+        self.placement.head == node
+            || self.members().any(|piece| piece.donor == node)
+            || self.owes(node)
     }
 }
 
@@ -145,6 +305,30 @@ impl fmt::Display for Cause {
                 f.write_str("the controller was restarted while the pool was being made")
             }
             Self::Down => f.write_str("`rampool down`"),
+        }
+    }
+}
+
+/// Records for the tests of other rooms.
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+
+    /// A pool in use, of nothing yet.
+    pub(crate) fn ready(assembly: &str) -> PoolRecord {
+        PoolRecord {
+            assembly: assembly.parse().unwrap(),
+            spec: PoolSpec::default(),
+            placement: Placement::default(),
+            boot_ids: BTreeMap::new(),
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
+            phase: Phase::Ready,
+            created_ms: 1,
+            ready_ms: 1000,
+            released_ms: 0,
         }
     }
 }

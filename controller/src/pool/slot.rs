@@ -39,6 +39,13 @@ impl Slot {
         self.lock().clone()
     }
 
+    /// Takes over a pool that was not of this controller.
+    pub(super) fn adopt(&self, record: PoolRecord) {
+        let mut now = self.lock();
+        now.generation = now.generation.max(record.assembly.generation);
+        now.record = Some(Arc::new(record));
+    }
+
     pub(super) fn publish(&self, record: PoolRecord) {
         self.lock().record = Some(Arc::new(record));
     }

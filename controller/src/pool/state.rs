@@ -1,8 +1,11 @@
 //! What the state machine speaks of: steps, commands, inputs, and the states of a pool.
 
-use rampool_proto::v1::Failure;
+use rampool_proto::v1::{Failure, Placement};
 
-/// One call to one node. Donors are numbered by their place in the stripe.
+use super::record::{Failed, FailingOver, PoolRecord, Replacing};
+
+/// What is asked of one node. Pieces have the numbers of [`PoolRecord::members`], debts their
+/// places in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Step {
@@ -16,6 +19,11 @@ pub enum Step {
     StopVolume,
     Detach,
     DestroyExport(usize),
+    FenceExport(usize),
+    ReplaceMember,
+    ReaddMembers,
+    FailVolume,
+    PayDebt(usize),
 }
 
 /// What to do, in this order.
@@ -34,6 +42,8 @@ pub enum Command {
         /// The call's own `force`.
         force: bool,
     },
+    /// Wait no longer for the calls in flight: what they do matters no more.
+    Abandon,
 }
 
 /// What happened.
@@ -48,6 +58,21 @@ pub enum Input {
         /// Terminate whoever uses it, and do not wait for an unreachable head.
         force: bool,
     },
+    /// This piece shall take a place.
+    Replace(Replacing),
+    /// This node shall be the head.
+    FailOver {
+        /// Which.
+        head: String,
+        /// Under which generation.
+        generation: u32,
+        /// Also where it may cost data.
+        force: bool,
+    },
+    /// The pool is lost, or somebody gives it up, for this reason.
+    Fail(String),
+    /// Members that were cut off are back.
+    Readd,
     /// The controller found this state in its store at start.
     Restarted,
     /// Try again what remains.
@@ -93,24 +118,31 @@ pub struct Release {
     pub head: Part,
     /// The donors' parts.
     pub donors: Vec<Part>,
-    /// Whether a refused unmount may still lead back to Ready: only the first attempt of this
-    /// very release. A lost earlier one may yet be carried out by the head.
-    pub(super) may_return: bool,
+    /// What nodes outside the pool still owe, as they said at the last attempt.
+    pub owed: Vec<Failure>,
+    /// The state and record that a refused unmount leads back to: only the first attempt of
+    /// this very release. A lost earlier one may yet be carried out by the head.
+    pub(super) back: Option<Box<(State, PoolRecord)>>,
     /// Whether to try again from the head once the calls in flight have ended.
     pub(super) again: bool,
 }
 
 impl Release {
-    /// A release of which nothing is done yet.
+    /// A release of which nothing is done yet. What is lacking is owed, not held.
     #[must_use]
-    pub fn new(cause: Cause, was_ready: bool, force: bool, donors: usize) -> Self {
+    pub fn new(cause: Cause, was_ready: bool, force: bool, record: &PoolRecord) -> Self {
+        let Placement { pieces, spares, .. } = &record.placement;
+        let held = |number| {
+            if record.lacking.contains(&number) { Part::Clean } else { Part::Held }
+        };
         Self {
             cause,
             was_ready,
             force,
             head: Part::Held,
-            donors: vec![Part::Held; donors],
-            may_return: false,
+            donors: (0..pieces.len() + spares.len()).map(held).collect(),
+            owed: Vec::new(),
+            back: None,
             again: false,
         }
     }
@@ -122,7 +154,8 @@ impl Release {
             Part::Stuck(failure) => Some(failure.clone()),
             Part::Held | Part::Clean => None,
         };
-        std::iter::once(&self.head).chain(&self.donors).filter_map(stuck).collect()
+        let parts = std::iter::once(&self.head).chain(&self.donors).filter_map(stuck);
+        parts.chain(self.owed.iter().cloned()).collect()
     }
 }
 
@@ -136,6 +169,12 @@ pub enum State {
     },
     /// In use.
     Ready,
+    /// In use, and one piece of it being moved or rebuilt.
+    Replacing(Replacing),
+    /// Being brought up on another head.
+    FailingOver(FailingOver),
+    /// Its data is lost or out of reach for good.
+    Failed(Failed),
     /// Being taken down or undone.
     Releasing(Release),
     /// Gone.

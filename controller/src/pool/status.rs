@@ -2,19 +2,19 @@
 //! for the usage.
 
 use rampool_proto::v1::{
-    DonorStatus, FilesystemKind, GetUsageRequest, HoldingKind, Inventory, Piece, Pool, PoolId,
-    Usage,
+    DonorStatus, GetUsageRequest, HoldingKind, Piece, Pool, PoolId, PoolState, Usage,
 };
 
-use super::Env;
+use super::health::{self, Condition, Knows};
 use super::record::{Phase, PoolRecord};
+use super::{Env, alerts};
 use crate::agents::{Answer, Call};
-use crate::lease;
-use crate::nodes::Known;
+use crate::lease::Lease;
+use crate::planner;
 
 /// The device, bytes and inodes of a pool that is up, if its head answers soon.
 pub(super) async fn ask_usage(env: &Env, record: &PoolRecord) -> Option<Usage> {
-    let up = record.phase == Phase::Ready
+    let up = is_in_use(record)
         && env.nodes.get(&record.placement.head).is_some_and(|head| head.reachable());
     if !up {
         return None;
@@ -30,36 +30,48 @@ pub(super) async fn ask_usage(env: &Env, record: &PoolRecord) -> Option<Usage> {
     }
 }
 
-/// A pool as it is shown. `known` says what is known of a node.
+/// A pool as it is shown. `knows` says what is known of a node.
 #[must_use]
 pub fn pool(
     record: &PoolRecord,
-    known: &dyn Fn(&str) -> Option<Known>,
+    lease: &Lease,
+    knows: &Knows<'_>,
     usage: Option<Usage>,
     now_ms: u64,
 ) -> Pool {
-    let head = known(&record.placement.head);
+    let head = knows(&record.placement.head);
+    let in_use = is_in_use(record);
+    let conditions = if in_use { health::conditions(record, knows) } else { Vec::new() };
     let donors: Vec<DonorStatus> = match record.phase {
         Phase::Released(_) => Vec::new(),
-        _ => {
-            let status = |piece: &Piece| donor(record, piece, known(&piece.donor), head.as_ref());
-            record.placement.pieces.iter().map(status).collect()
+        _ if in_use => {
+            let told = record.members().zip(&conditions);
+            told.map(|(piece, condition)| told_of(piece, condition.words())).collect()
         }
+        _ => record.members().map(|piece| half_made(record, piece, knows)).collect(),
     };
+    let degraded = record.phase == Phase::Ready && conditions.iter().any(Condition::is_out);
+    let state = if degraded { PoolState::Degraded } else { record.phase.pool_state() };
     Pool {
         id: Some(PoolId::from(&record.assembly)),
-        state: record.phase.pool_state().into(),
+        state: state.into(),
         spec: Some(record.spec.clone()),
         placement: Some(record.placement.clone()),
-        remarks: remarks(record, &donors, head.as_ref(), now_ms),
+        remarks: remarks(record, &donors),
+        alerts: alerts::of(record, lease, &conditions, knows, now_ms),
+        health: if in_use { health::volume(record, head.as_ref()) } else { None },
         donors,
         usage,
         created_ms: record.created_ms,
         ready_ms: record.ready_ms,
-        expires_ms: lease::expires_ms(record.ready_ms, record.spec.lease_seconds),
+        expires_ms: lease.end_ms(),
         volatile_memory: true,
-        ..Pool::default()
     }
+}
+
+/// Whether people may be using it.
+fn is_in_use(record: &PoolRecord) -> bool {
+    matches!(record.phase, Phase::Ready | Phase::Replacing(_))
 }
 
 /// One sentence on where a pool is.
@@ -73,6 +85,14 @@ pub fn sentence(record: &PoolRecord) -> String {
             "{assembly} is mounted at {} on {}",
             record.placement.mount_point, record.placement.head
         ),
+        Phase::Replacing(replacing) => {
+            let old = record.placement.pieces.get(replacing.slot).map_or("", |p| &p.donor);
+            format!("{assembly} is in use, and {} takes {old}'s place", replacing.new.donor)
+        }
+        Phase::FailingOver(over) => {
+            format!("{assembly} is being brought up on {}", over.head)
+        }
+        Phase::Failed(failed) => format!("{assembly} has failed: {}", failed.why),
         Phase::Releasing(releasing) => {
             format!("{assembly} is being released ({})", releasing.cause)
         }
@@ -80,124 +100,82 @@ pub fn sentence(record: &PoolRecord) -> String {
     }
 }
 
-fn holds(inventory: &Inventory, id: &PoolId, kinds: &[HoldingKind]) -> bool {
-    inventory.holdings.iter().any(|h| h.pool.as_ref() == Some(id) && kinds.contains(&h.kind()))
+fn told_of(piece: &Piece, (state, detail): (&str, String)) -> DonorStatus {
+    DonorStatus { node: piece.donor.clone(), bytes: piece.bytes, state: state.to_owned(), detail }
 }
 
-/// Whether a node was booted anew since the pool was placed.
-fn rebooted(record: &PoolRecord, node: &str, inventory: &Inventory) -> bool {
-    record.boot_ids.get(node).is_some_and(|before| *before != inventory.boot_id)
-}
-
-fn donor(
-    record: &PoolRecord,
-    piece: &Piece,
-    known: Option<Known>,
-    head: Option<&Known>,
-) -> DonorStatus {
-    let status = |state: &str, detail: String| DonorStatus {
-        node: piece.donor.clone(),
-        bytes: piece.bytes,
-        state: state.to_owned(),
-        detail,
-    };
-    let Some(known) = known else {
-        return status("unknown node", "it is no longer in the controller's configuration".into());
+/// A donor of a pool that is being made or unmade.
+fn half_made(record: &PoolRecord, piece: &Piece, knows: &Knows<'_>) -> DonorStatus {
+    let Some(known) = knows(&piece.donor) else {
+        return told_of(piece, Condition::UnknownNode.words());
     };
     let Some(inventory) = known.current() else {
-        return status("unreachable", known.why_not().to_owned());
+        return told_of(piece, ("unreachable", known.why_not().to_owned()));
     };
-    let id = PoolId::from(&record.assembly);
-    let has_piece = holds(inventory, &id, &[HoldingKind::Ramdisk, HoldingKind::Export]);
-    match record.phase {
-        Phase::Ready if rebooted(record, &piece.donor, inventory) => {
-            status("lost its memory", "the node was booted anew".into())
-        }
-        Phase::Ready if !has_piece && known.speaks_of_after(record.ready_ms) => {
-            status("lost its memory", "the node no longer holds the piece".into())
-        }
-        Phase::Ready => match session_state(&id, piece, head) {
-            Some(state) if state != "LOGGED_IN" => {
-                status("cut off", format!("the head's session is {state}"))
-            }
-            Some(state) => status("ok", state),
-            None if piece.local => status("ok", "local".into()),
-            None => status("ok", String::new()),
-        },
-        Phase::Creating if !has_piece => status("reserving", String::new()),
-        Phase::Releasing(_) | Phase::Released(_) if !has_piece => status("free", String::new()),
-        _ => status("held", String::new()),
-    }
+    let kinds = [HoldingKind::Ramdisk, HoldingKind::Export];
+    let held = record.assemblies().any(|assembly| {
+        let id = PoolId::from(&assembly);
+        kinds.iter().any(|kind| health::holds(inventory, &id, *kind))
+    });
+    let state = match record.phase {
+        _ if held => "held",
+        Phase::Creating => "reserving",
+        Phase::Releasing(_) | Phase::Released(_) => "free",
+        _ => "not held",
+    };
+    told_of(piece, (state, String::new()))
 }
 
-/// The state of the head's session with a donor. The session is named after its target,
-/// `<authority>:<pool>.<generation>.<donor>`.
-fn session_state(id: &PoolId, piece: &Piece, head: Option<&Known>) -> Option<String> {
-    let ending = format!(":{}.{}.{}", id.name, id.generation, piece.donor);
-    let holdings = &head?.current()?.holdings;
-    let session = holdings.iter().find(|h| {
-        h.kind() == HoldingKind::Session && h.pool.as_ref() == Some(id) && h.name.ends_with(&ending)
-    })?;
-    Some(session.detail.clone())
-}
-
-fn remarks(
-    record: &PoolRecord,
-    donors: &[DonorStatus],
-    head: Option<&Known>,
-    now_ms: u64,
-) -> Vec<String> {
+fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
     let mut remarks = Vec::new();
     match &record.phase {
-        Phase::Ready => {
-            remarks.push(
-                "volatile: all data is in memory and lost with any donor or `down`".to_owned(),
-            );
-            remarks.extend(lease::remark(record.ready_ms, record.spec.lease_seconds, now_ms));
-            remarks.extend(head_remark(record, head));
-            let bad = donors.iter().filter(|donor| donor.state != "ok");
-            remarks.extend(
-                bad.map(|donor| format!("{} {}: {}", donor.node, donor.state, donor.detail)),
-            );
+        Phase::Ready | Phase::Replacing(_) => {
+            remarks.push(volatile(record));
+            let bad = donors.iter().filter(|donor| !["ok", "spare"].contains(&&*donor.state));
+            remarks.extend(bad.map(|donor| match donor.detail.as_str() {
+                "" => format!("{} {}", donor.node, donor.state),
+                detail => format!("{} {}: {detail}", donor.node, donor.state),
+            }));
+        }
+        Phase::FailingOver(over) => {
+            remarks.push(format!("being brought up on {}", over.head));
+            remarks.extend(over.remains.iter().map(|left| format!("waits: {left}")));
+        }
+        Phase::Failed(failed) if !failed.shut => {
+            remarks.push("its head did not yet confirm that nobody waits for it".to_owned());
         }
         Phase::Releasing(releasing) => {
             remarks.push(format!("being released: {}", releasing.cause));
             remarks.extend(releasing.remains.iter().map(|left| format!("remains: {left}")));
         }
         Phase::Released(cause) => remarks.push(format!("released: {cause}")),
-        Phase::Creating => {}
+        Phase::Failed(_) | Phase::Creating => {}
+    }
+    let owing = record.debts.iter().map(|debt| debt.node.as_str());
+    let owing = Vec::from_iter(owing.collect::<std::collections::BTreeSet<_>>());
+    if !owing.is_empty() && !record.is_released() {
+        remarks.push(format!(
+            "{} must still give back an older part of it, and does when it answers",
+            owing.join(", ")
+        ));
     }
     remarks
 }
 
-fn head_remark(record: &PoolRecord, head: Option<&Known>) -> Option<String> {
-    let name = &record.placement.head;
-    let Some(head) = head else {
-        return Some(format!("head {name} is no longer in the controller's configuration"));
-    };
-    let Some(inventory) = head.current() else {
-        return Some(format!("head {name} is unreachable: {}", head.why_not()));
-    };
-    let id = PoolId::from(&record.assembly);
-    if rebooted(record, name, inventory) {
-        return Some(format!("head {name} was booted anew: the pool is not mounted"));
-    }
-    let wanted = match record.placement.filesystem() {
-        FilesystemKind::None => HoldingKind::Volume,
-        _ => HoldingKind::Mount,
-    };
-    (!holds(inventory, &id, &[wanted]) && head.speaks_of_after(record.ready_ms))
-        .then(|| format!("head {name} no longer holds the pool's mount or volume"))
+fn volatile(record: &PoolRecord) -> String {
+    let placement = &record.placement;
+    let loss = planner::loss(placement.redundancy(), placement.pieces.len());
+    format!("volatile: all data is in memory; {loss}; `down` ends it")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     use super::*;
-    use crate::nodes::Contact;
-    use rampool_proto::v1::{Holding, Placement, PoolSpec};
+    use crate::nodes::{Contact, Known};
+    use rampool_proto::v1::{Holding, Inventory, Memory, Placement, PoolSpec, Redundancy};
 
     fn record() -> PoolRecord {
         let piece = |donor: &str| Piece { donor: donor.into(), bytes: 7, ..Piece::default() };
@@ -211,6 +189,10 @@ mod tests {
                 ..Placement::default()
             },
             boot_ids: BTreeMap::from([("n2".into(), "boot".into())]),
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
             phase: Phase::Ready,
             created_ms: 1,
             ready_ms: 1000,
@@ -218,12 +200,13 @@ mod tests {
         }
     }
 
+    /// A node that holds these, each with its detail and, of a session, its donor.
     fn node(name: &str, holdings: &[(HoldingKind, &str, &str)]) -> Known {
-        let holding = |(kind, name, detail): &(HoldingKind, &str, &str)| Holding {
+        let holding = |(kind, detail, donor): &(HoldingKind, &str, &str)| Holding {
             pool: Some(PoolId { name: "demo".into(), generation: 3 }),
             kind: (*kind).into(),
-            name: (*name).to_owned(),
             detail: (*detail).to_owned(),
+            donor: (*donor).to_owned(),
             ..Holding::default()
         };
         let inventory = Inventory {
@@ -240,47 +223,97 @@ mod tests {
         }
     }
 
+    const PIECE: [(HoldingKind, &str, &str); 2] =
+        [(HoldingKind::Ramdisk, "rd_mcp", ""), (HoldingKind::Export, "", "")];
+
+    fn seen(record: &PoolRecord, nodes: &[Known], now_ms: u64) -> Pool {
+        let knows = |name: &str| nodes.iter().find(|node| node.name == name).cloned();
+        pool(record, &Lease::as_asked(record), &knows, None, now_ms)
+    }
+
+    fn states(pool: &Pool) -> Vec<&str> {
+        pool.donors.iter().map(|donor| donor.state.as_str()).collect()
+    }
+
     #[test]
     fn what_was_looked_up_before_the_mount_says_nothing_of_it() {
         let nodes = ["n1", "n2", "n12"].map(|name| Known { last_seen_ms: 1001, ..node(name, &[]) });
-        let pool = seen(&nodes, 1002);
-        assert!(pool.donors.iter().all(|donor| donor.state == "ok"), "{:?}", pool.donors);
-        assert_eq!(pool.remarks.len(), 1, "{:?}", pool.remarks);
+        let pool = seen(&record(), &nodes, 1002);
+        assert_eq!(states(&pool), ["ok", "ok"]);
+        assert_eq!((pool.remarks.len(), pool.alerts.len()), (1, 0), "{pool:?}");
     }
 
-    fn seen(nodes: &[Known], now_ms: u64) -> Pool {
-        let known = |name: &str| nodes.iter().find(|node| node.name == name).cloned();
-        pool(&record(), &known, None, now_ms)
+    fn head(sessions: [&str; 2]) -> Known {
+        let [one, two] = sessions;
+        node(
+            "n1",
+            &[
+                (HoldingKind::Session, one, "n2"),
+                (HoldingKind::Session, two, "n12"),
+                (HoldingKind::Mount, "/rampool/demo", ""),
+            ],
+        )
     }
 
     #[test]
     fn a_donor_is_as_well_as_the_heads_session_with_it() {
-        let piece = &[(HoldingKind::Ramdisk, "", "")];
-        let target = |donor: &str| format!("iqn.2026-11.org.rampool:demo.3.{donor}");
-        let (up, down) = (target("n12"), target("n2"));
-        let head = node(
-            "n1",
-            &[
-                (HoldingKind::Session, &up, "LOGGED_IN"),
-                (HoldingKind::Session, &down, "FAILED"),
-                (HoldingKind::Mount, "/rampool/demo", ""),
-            ],
-        );
-        let pool = seen(&[head, node("n2", piece), node("n12", piece)], 2000);
-        let states: Vec<&str> = pool.donors.iter().map(|donor| donor.state.as_str()).collect();
-        assert_eq!(states, ["cut off", "ok"]);
+        let nodes = [head(["FAILED", "LOGGED_IN"]), node("n2", &PIECE), node("n12", &PIECE)];
+        let pool = seen(&record(), &nodes, 2000);
+        assert_eq!(states(&pool), ["cut off", "ok"]);
         assert!(pool.remarks.iter().any(|remark| remark.contains("n2 cut off")));
+        assert!(pool.alerts[0].starts_with("I/O waits for n2"), "{:?}", pool.alerts);
+        assert_eq!(pool.state(), PoolState::Ready);
     }
 
     #[test]
-    fn remarks_name_a_head_that_lost_the_mount_a_missing_donor_and_a_lease_that_ended() {
-        let pool = seen(&[node("n1", &[]), node("n2", &[])], 200_000);
-        assert_eq!(pool.expires_ms, 101_000);
-        let remarks = pool.remarks.join("\n");
-        for word in
-            ["no longer holds the pool's mount", "lease ended", "n12 unknown node", "n2 lost"]
+    fn a_redundant_pool_that_lacks_a_donor_is_degraded_and_says_what_follows() {
+        let mut record = record();
+        record.placement.redundancy = Redundancy::Mirror.into();
+        let nodes = [head(["FREE", "LOGGED_IN"]), node("n2", &PIECE), node("n12", &PIECE)];
+        for (auto_replace, then) in
+            [(true, "an eligible node takes the place"), (false, "`rampool replace demo n2`")]
         {
-            assert!(remarks.contains(word), "{word} is missing in:\n{remarks}");
+            record.spec.auto_replace = Some(auto_replace);
+            let pool = seen(&record, &nodes, 2000);
+            assert_eq!((pool.state(), states(&pool)), (PoolState::Degraded, vec!["faulty", "ok"]));
+            assert!(pool.alerts[0].contains("degraded: n2 faulty"), "{:?}", pool.alerts);
+            assert!(pool.alerts[0].contains(then), "{:?}", pool.alerts);
         }
+        record.phase = Phase::Failed(super::super::record::Failed {
+            why: "n2 and n12 lost their memory".into(),
+            shut: true,
+        });
+        let pool = seen(&record, &nodes, 2000);
+        assert_eq!(pool.state(), PoolState::Failed);
+        assert!(pool.alerts[0].contains("lost their memory"), "{:?}", pool.alerts);
+        assert!(pool.alerts[0].contains("rampool down demo"), "{:?}", pool.alerts);
+    }
+
+    #[test]
+    fn alerts_name_a_head_that_lost_the_mount_and_a_lease_that_ended() {
+        let pool = seen(&record(), &[node("n1", &[]), node("n2", &[])], 200_000);
+        assert_eq!(pool.expires_ms, 101_000);
+        let said = [pool.alerts.join("\n"), pool.remarks.join("\n")].concat();
+        for word in [
+            "no longer holds the pool's mount",
+            "rampool failover demo --head NODE",
+            "lease ended",
+            "n12 unknown node",
+            "n2 lost its memory",
+        ] {
+            assert!(said.contains(word), "{word} is missing in:\n{said}");
+        }
+    }
+
+    #[test]
+    fn a_donor_under_its_floor_is_an_alert_of_its_pools() {
+        let mut poor = node("n2", &PIECE);
+        let mut inventory = Inventory::clone(poor.inventory.as_ref().unwrap());
+        inventory.memory =
+            Some(Memory { available_bytes: 1 << 20, floor_bytes: 1 << 30, ..Memory::default() });
+        poor.inventory = Some(Arc::new(inventory));
+        let nodes = [head(["LOGGED_IN"; 2]), poor, node("n12", &PIECE)];
+        let alerts = seen(&record(), &nodes, 2000).alerts;
+        assert!(alerts[0].contains("n2 has only 1 MiB") && alerts[0].contains("evacuate n2"));
     }
 }

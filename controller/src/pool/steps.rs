@@ -7,13 +7,15 @@ use rampool_proto::size::Size;
 use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{
     AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CreateExportRequest,
-    DestroyExportRequest, DetachRequest, Export, LocalWay, MakeFilesystemRequest, MountRequest,
-    PoolId, StopVolumeRequest, UnmountRequest,
+    DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, FenceExportRequest, LocalWay,
+    MakeFilesystemRequest, MountRequest, Piece, PoolId, ReaddMembersRequest, ReplaceMemberRequest,
+    StopVolumeRequest, UnmountRequest,
 };
 
-use super::record::PoolRecord;
+use super::record::{Debt, Owed, Phase, PoolRecord};
 use super::state::Step;
 use crate::agents::Call;
+use crate::planner::redundancy;
 use crate::readme;
 
 /// What calls need beyond the pool's record: the controller's own settings.
@@ -37,26 +39,86 @@ pub fn initiator(authority: &str, assembly: &Assembly) -> String {
 #[must_use]
 pub fn node_of(step: Step, record: &PoolRecord) -> &str {
     match step {
-        Step::CreateExport(donor) | Step::DestroyExport(donor) => {
-            &record.placement.pieces[donor].donor
+        Step::CreateExport(number) | Step::DestroyExport(number) | Step::FenceExport(number) => {
+            &record.member(number).donor
         }
+        Step::PayDebt(at) => &record.debts[at].node,
         _ => &record.placement.head,
     }
 }
 
-/// The call of a step. `exports` are those made in this operation, by donor.
+/// What was exported in this operation, by donor.
+pub type Exports = BTreeMap<String, Export>;
+
+/// The serials of these pieces' disks, in their order.
+fn serials<'a>(pieces: impl IntoIterator<Item = &'a Piece>, record: &PoolRecord) -> Vec<String> {
+    let serial = |piece: &Piece| record.serials.get(&piece.donor).cloned();
+    pieces.into_iter().filter_map(serial).collect()
+}
+
+/// The request that puts the volume together of what is there.
+fn assemble(record: &PoolRecord) -> AssembleVolumeRequest {
+    let placement = &record.placement;
+    let live = placement.pieces.iter().enumerate();
+    let live = live.filter(|(place, _)| !record.lacking.contains(place)).map(|(_, piece)| piece);
+    AssembleVolumeRequest {
+        pool: Some(PoolId::from(&record.assembly)),
+        layout: placement.layout,
+        chunk_kib: placement.chunk_kib,
+        serials: serials(live, record),
+        redundancy: placement.redundancy,
+        spares: serials(placement.spares.iter().chain(record.joining()), record),
+        formed: record.formed,
+        group_width: placement.group_width,
+    }
+}
+
+/// The calls that pay a debt, one after the other.
+fn debt_calls(debt: &Debt, record: &PoolRecord) -> Vec<(String, Call)> {
+    let of = |generation| Some(PoolId { name: record.assembly.name.to_string(), generation });
+    let calls = match debt.what {
+        Owed::Head { generation } => {
+            let pool = of(generation);
+            vec![
+                Call::FailVolume(FailVolumeRequest { pool: pool.clone() }),
+                Call::Unmount(UnmountRequest { pool: pool.clone(), force: true }),
+                Call::StopVolume(StopVolumeRequest { pool: pool.clone() }),
+                Call::Detach(DetachRequest { pool, donors: Vec::new() }),
+            ]
+        }
+        Owed::Piece { generation, carved } => {
+            let pool = of(generation);
+            let free = DestroyExportRequest { pool: pool.clone(), force: true, carved };
+            vec![Call::DestroyExport(free)]
+        }
+    };
+    let mut calls: Vec<(String, Call)> =
+        calls.into_iter().map(|call| (debt.node.clone(), call)).collect();
+    // The head of a pool in use lets go of the donor first.
+    if let Owed::Piece { generation, .. } = debt.what
+        && generation == record.assembly.generation
+        && record.phase == Phase::Ready
+    {
+        let donors = vec![debt.node.clone()];
+        let detach = Call::Detach(DetachRequest { pool: of(generation), donors });
+        calls.insert(0, (record.placement.head.clone(), detach));
+    }
+    calls
+}
+
+/// The calls of a step, one after the other, each with its node.
 #[must_use]
-pub fn call_of(
+pub fn calls_of(
     step: Step,
     force: bool,
     record: &PoolRecord,
-    exports: &BTreeMap<usize, Export>,
+    exports: &Exports,
     settings: &Settings,
-) -> Call {
+) -> Vec<(String, Call)> {
     let placement = &record.placement;
     let pool = Some(PoolId::from(&record.assembly));
     let initiator = || initiator(&settings.iqn_authority, &record.assembly);
-    match step {
+    let call = match step {
         Step::CheckHead => Call::CheckHead(CheckHeadRequest {
             pool,
             redundancy: placement.redundancy,
@@ -64,8 +126,8 @@ pub fn call_of(
             filesystem: placement.filesystem,
             mount_point: placement.mount_point.clone(),
         }),
-        Step::CreateExport(donor) => {
-            let piece = &placement.pieces[donor];
+        Step::CreateExport(number) => {
+            let piece = record.member(number);
             let way =
                 if piece.local { Way::Local(LocalWay {}) } else { Way::HeadInitiator(initiator()) };
             Call::CreateExport(CreateExportRequest {
@@ -77,27 +139,21 @@ pub fn call_of(
                 carved: piece.carved,
             })
         }
-        // A map's values come in the order of their keys: the stripe's.
         Step::Attach => Call::Attach(AttachRequest {
             pool,
             initiator: initiator(),
-            exports: exports.values().cloned().collect(),
+            exports: record
+                .live()
+                .filter_map(|number| exports.get(&record.member(number).donor).cloned())
+                .collect(),
             patience_seconds: placement.patience_seconds,
         }),
-        Step::AssembleVolume => Call::AssembleVolume(AssembleVolumeRequest {
-            pool,
-            layout: placement.layout,
-            chunk_kib: placement.chunk_kib,
-            serials: exports.values().map(|export| export.serial.clone()).collect(),
-            redundancy: placement.redundancy,
-            group_width: placement.group_width,
-            ..AssembleVolumeRequest::default()
-        }),
+        Step::AssembleVolume => Call::AssembleVolume(assemble(record)),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
             pool,
             filesystem: placement.filesystem,
             chunk_kib: placement.chunk_kib,
-            width: u32::try_from(placement.pieces.len()).unwrap_or(u32::MAX),
+            width: redundancy::data_disks(placement),
         }),
         Step::Mount => Call::Mount(MountRequest {
             pool,
@@ -106,17 +162,48 @@ pub fn call_of(
             readme: readme::text(&record.assembly, &record.spec, placement, &settings.contact),
             uid: record.spec.uid,
             gid: record.spec.gid,
-            formed: 0,
+            formed: record.formed,
         }),
         Step::Unmount => Call::Unmount(UnmountRequest { pool, force }),
         Step::StopVolume => Call::StopVolume(StopVolumeRequest { pool }),
         Step::Detach => Call::Detach(DetachRequest { pool, donors: Vec::new() }),
-        Step::DestroyExport(donor) => Call::DestroyExport(DestroyExportRequest {
+        Step::DestroyExport(number) => Call::DestroyExport(DestroyExportRequest {
             pool,
             force,
-            carved: placement.pieces[donor].carved,
+            carved: record.member(number).carved,
         }),
+        Step::FenceExport(_) => Call::FenceExport(FenceExportRequest { pool }),
+        Step::ReplaceMember => {
+            let serial =
+                |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
+            let (old_serial, new_serial) =
+                record.replacing().map_or_else(Default::default, |replacing| {
+                    (serial(&placement.pieces[replacing.slot]), serial(&replacing.new))
+                });
+            Call::ReplaceMember(ReplaceMemberRequest { pool, old_serial, new_serial })
+        }
+        // All that are back.
+        Step::ReaddMembers => Call::ReaddMembers(ReaddMembersRequest { pool, serials: Vec::new() }),
+        Step::FailVolume => Call::FailVolume(FailVolumeRequest { pool }),
+        Step::PayDebt(at) => return debt_calls(&record.debts[at], record),
+    };
+    let node = node_of(step, record);
+    let mut calls = vec![(node.to_owned(), call)];
+    if let (Step::CreateExport(_), Phase::FailingOver(_)) = (step, &record.phase) {
+        calls.splice(0..0, fences(node, record));
     }
+    calls
+}
+
+/// What ends the access of all earlier heads once more: an export that a call asked for before
+/// the fence, and that came late, would be in the way, and open to that head.
+fn fences(node: &str, record: &PoolRecord) -> Vec<(String, Call)> {
+    let earlier = record.assemblies().filter(|assembly| *assembly != record.assembly);
+    let fence = |assembly: Assembly| {
+        let pool = Some(PoolId::from(&assembly));
+        (node.to_owned(), Call::FenceExport(FenceExportRequest { pool }))
+    };
+    earlier.map(fence).collect()
 }
 
 /// A step's short name in events.
@@ -133,6 +220,11 @@ pub fn name_of(step: Step) -> &'static str {
         Step::StopVolume => "stop",
         Step::Detach => "detach",
         Step::DestroyExport(_) => "free",
+        Step::FenceExport(_) => "fence",
+        Step::ReplaceMember => "rebuild",
+        Step::ReaddMembers => "readd",
+        Step::FailVolume => "fail",
+        Step::PayDebt(_) => "debt",
     }
 }
 
@@ -145,9 +237,16 @@ pub fn words_of(step: Step, count: usize, record: &PoolRecord) -> String {
         Step::CheckHead => "checking the head".to_owned(),
         Step::CreateExport(_) => {
             let each = placement.pieces.first().map_or(0, |piece| piece.bytes);
-            format!("reserving {} on each of {count} donors", Size(each))
+            match (record.joining(), count) {
+                (Some(piece), 1) => format!("reserving {} on {}", Size(each), piece.donor),
+                _ => format!("reserving {} on each of {count} donors", Size(each)),
+            }
         }
-        Step::Attach => format!("logging in to {width} exports"),
+        Step::Attach => match record.joining() {
+            Some(piece) => format!("logging in to {}'s export", piece.donor),
+            None => format!("logging in to {} exports", record.live().count()),
+        },
+        Step::AssembleVolume if record.formed != 0 => "putting the volume together".to_owned(),
         Step::AssembleVolume => format!("striping {width} disks"),
         Step::MakeFilesystem => "making the file system".to_owned(),
         Step::Mount => format!("mounting at {}", placement.mount_point),
@@ -155,5 +254,13 @@ pub fn words_of(step: Step, count: usize, record: &PoolRecord) -> String {
         Step::StopVolume => "stopping the volume".to_owned(),
         Step::Detach => "logging out".to_owned(),
         Step::DestroyExport(_) => format!("freeing the memory of {count} donors"),
+        Step::FenceExport(_) => format!("ending the old head's access to {count} donors"),
+        Step::ReplaceMember => record.replacing().map_or_else(String::new, |replacing| {
+            let old = &placement.pieces[replacing.slot].donor;
+            format!("{} takes the place of {old}", replacing.new.donor)
+        }),
+        Step::ReaddMembers => "taking donors back that were cut off".to_owned(),
+        Step::FailVolume => "ending all waiting for silent donors".to_owned(),
+        Step::PayDebt(_) => format!("asking {count} nodes for what they still hold"),
     }
 }

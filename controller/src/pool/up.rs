@@ -1,5 +1,6 @@
 //! `up` and `plan`: from a spec to an operation in flight.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,7 @@ use futures::StreamExt;
 use futures::stream;
 use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION};
 use rampool_proto::v1::{
-    CheckHeadRequest, Event, EventKind, Failure, FailureKind, HoldingKind, Placement, PoolId,
-    PoolSpec,
+    CheckHeadRequest, Event, EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec,
 };
 
 use super::operation::Kind;
@@ -18,12 +18,11 @@ use super::state::Input;
 use super::{Events, Pools, status, store_failure};
 use crate::agents::Call;
 use crate::clock::now_ms;
-use crate::nodes::Known;
-use crate::planner::{self, Candidate, Reach};
+use crate::planner;
 use crate::spec::{self, Defaults, Donors, Wanted};
 
 /// How long a controller that was just started waits for nodes it has not heard of.
-const FIRST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const FIRST_WORDS: Duration = Duration::from_secs(5);
 
 impl Pools {
     /// Brings a pool up, or attaches to the operation that does, or says that it is up.
@@ -122,24 +121,6 @@ impl Pools {
         self.env.nodes.refresh(&concerned).await;
     }
 
-    /// The nodes as the planner sees them: less what is promised to pools being made.
-    fn candidates(&self) -> Vec<Candidate> {
-        let creating: Vec<Arc<PoolRecord>> =
-            self.records().into_iter().filter(|r| r.phase == Phase::Creating).collect();
-        let seen = |node: Known| Candidate {
-            lendable: node.current().map_or(0, |inventory| {
-                let lendable = inventory.memory.as_ref().map_or(0, |m| m.lendable_bytes);
-                lendable.saturating_sub(promised(&node, &creating))
-            }),
-            reach: match node.why_not() {
-                "" => Reach::Reachable,
-                why => Reach::Unreachable(why.to_owned()),
-            },
-            name: node.name,
-        };
-        self.env.nodes.all().into_iter().map(seen).collect()
-    }
-
     /// The record of a new assembly.
     fn place(&self, wanted: &Wanted) -> Result<PoolRecord, Failure> {
         let placement = planner::plan(wanted, &self.candidates())?;
@@ -147,7 +128,8 @@ impl Pools {
         let generation = self.next_generation(wanted)?;
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
         slot.lock().generation = generation;
-        let nodes = placement.pieces.iter().map(|piece| &piece.donor).chain([&placement.head]);
+        let pieces = placement.pieces.iter().chain(&placement.spares);
+        let nodes = pieces.map(|piece| &piece.donor).chain([&placement.head]);
         let boot_id = |name: &String| {
             let inventory = self.env.nodes.get(name)?.inventory?;
             Some((name.clone(), inventory.boot_id.clone()))
@@ -157,6 +139,10 @@ impl Pools {
             assembly: Assembly { name: wanted.name.clone(), generation },
             spec: wanted.spec.clone(),
             placement,
+            serials: BTreeMap::new(),
+            formed: 0,
+            lacking: BTreeSet::new(),
+            debts: Vec::new(),
             phase: Phase::Creating,
             created_ms: now_ms(),
             ready_ms: 0,
@@ -201,22 +187,4 @@ fn in_use(name: &rampool_proto::pool_name::PoolName, state: &str) -> Failure {
     Failure::new(FailureKind::NotNow, "make the pool")
         .saying(format!("the name {name} is in use: {state}"))
         .advising(format!("use another name, or `rampool down {name}` first"))
-}
-
-/// What a node will lend to pools being made, beyond what its inventory already shows as lent.
-fn promised(node: &Known, creating: &[Arc<PoolRecord>]) -> u64 {
-    let pieces = creating.iter().flat_map(|record| {
-        let own = record.placement.pieces.iter().filter(|piece| piece.donor == node.name);
-        own.map(move |piece| (&record.assembly, piece.bytes))
-    });
-    pieces.map(|(assembly, bytes)| bytes.saturating_sub(lent(node, assembly))).sum()
-}
-
-fn lent(node: &Known, assembly: &Assembly) -> u64 {
-    let id = PoolId::from(assembly);
-    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
-    holdings
-        .filter(|h| h.kind() == HoldingKind::Ramdisk && h.pool.as_ref() == Some(&id))
-        .map(|holding| holding.bytes)
-        .sum()
 }

@@ -76,6 +76,18 @@ pub(super) fn open(folder: &Path) -> Result<(Database, PathBuf), StoreError> {
     Ok((database, path))
 }
 
+/// Marks a store whose contents were all understood as one of this schema, so that an older
+/// controller refuses it instead of misreading what this one writes.
+pub(super) fn mark(database: &Database) -> Result<(), StoreError> {
+    if schema(database)? == SCHEMA {
+        return Ok(());
+    }
+    let writing = database.begin_write()?;
+    writing.open_table(META)?.insert("schema", SCHEMA)?;
+    writing.commit()?;
+    Ok(())
+}
+
 /// The schema of a store, read without writing a byte; `None` where a crash left it to be
 /// repaired first (which opening it for writing does).
 fn look(path: &Path) -> Result<Option<u64>, String> {

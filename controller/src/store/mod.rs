@@ -16,15 +16,18 @@ use std::sync::Arc;
 use prost::Message;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::Event;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::oneshot;
 
+use crate::lease::Lease;
 use crate::pool::record::PoolRecord;
 use file::Locked;
 use writer::{Write, Writer};
 
-/// The form of the store's tables. A store of a greater one is refused, never touched.
-const SCHEMA: u64 = 1;
+/// The form of the store's tables. A store of a greater one is refused, never touched; one of a
+/// lesser one is read, and marked as this one's before anything is written that an older
+/// controller could not read. 2: records of pools that are replaced, failed over or failed.
+const SCHEMA: u64 = 2;
 
 /// Events kept of each pool name.
 pub const EVENTS_KEPT: u64 = 1000;
@@ -36,6 +39,12 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const POOLS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("pools");
 const EVENTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("events");
 const GENERATIONS: TableDefinition<'_, &str, u32> = TableDefinition::new("generations");
+/// Nodes that take no new pieces, and why. Absent from stores of before there were such.
+const DRAINED: TableDefinition<'_, &str, &str> = TableDefinition::new("drained");
+/// What became of pools' leases: the generation they were formed under, then from when (in
+/// milliseconds since the Unix epoch), how long (in seconds), and how much of the end was told.
+/// Absent likewise.
+const LEASES: TableDefinition<'_, &str, (u32, u64, u64, u8)> = TableDefinition::new("leases");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +108,10 @@ pub struct Loaded {
     pub released: Vec<Assembly>,
     /// The greatest generation given to each name.
     pub generations: BTreeMap<String, u32>,
+    /// The nodes that take no new pieces, and why.
+    pub drained: BTreeMap<String, String>,
+    /// The leases that were renewed or told of.
+    pub leases: BTreeMap<String, Lease>,
 }
 
 /// The open store. Clones share it; the last one's end writes what waits and closes it.
@@ -121,6 +134,7 @@ impl Store {
             StoreError::Io(said) => StoreError::Damaged { path, said },
             other => other,
         })?;
+        file::mark(&database)?;
         let database = Arc::new(database);
         let writer = Writer::start(Arc::clone(&database))?;
         Ok((Self(Arc::new(Open { writer, database, _lock: lock })), loaded))
@@ -157,6 +171,21 @@ impl Store {
     pub async fn forget(&self, name: &str) -> Result<(), StoreError> {
         let (done, wait) = oneshot::channel();
         self.send(Write::Forget { name: name.to_owned(), done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    /// Notes that nodes take no new pieces, for a reason; or with `None` that they do again.
+    pub async fn drain(&self, nodes: &[String], reason: Option<&str>) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        let reason = reason.map(str::to_owned);
+        self.send(Write::Drain { nodes: nodes.to_vec(), reason, done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    /// Writes the lease of a pool name's last pool.
+    pub async fn put_lease(&self, name: &str, lease: Lease) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        self.send(Write::Lease { name: name.to_owned(), lease, done })?;
         wait.await.map_err(|_| stopped())?
     }
 
@@ -205,7 +234,7 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
             StoreError::Io(format!("the record of {name}.{generation}: {problem}"))
         })?;
         if record.is_released() {
-            loaded.released.push(record.assembly.clone());
+            loaded.released.extend(record.assemblies());
         }
         // In the table's order generations go up, so the last one seen is the latest.
         last.insert(record.assembly.name.to_string(), record);
@@ -215,7 +244,28 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
         let (name, generation) = entry?;
         loaded.generations.insert(name.value().to_owned(), generation.value());
     }
+    if let Some(drained) = newer(reading.open_table(DRAINED))? {
+        for entry in drained.iter()? {
+            let (node, reason) = entry?;
+            loaded.drained.insert(node.value().to_owned(), reason.value().to_owned());
+        }
+    }
+    if let Some(leases) = newer(reading.open_table(LEASES))? {
+        for entry in leases.iter()? {
+            let (name, lease) = entry?;
+            loaded.leases.insert(name.value().to_owned(), codec::lease_in(lease.value()));
+        }
+    }
     Ok(loaded)
+}
+
+/// A table that stores of before there was such do not have.
+fn newer<T>(opened: Result<T, TableError>) -> Result<Option<T>, StoreError> {
+    match opened {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
+
 use rampool_proto::v1::{EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec};
 
 use super::*;
+use crate::lease::Stage;
 use crate::pool::record::Phase;
 use crate::pool::state::Cause;
 
@@ -10,6 +13,10 @@ fn record(assembly: &str, phase: Phase) -> PoolRecord {
         spec: PoolSpec::default(),
         placement: Placement::default(),
         boot_ids: BTreeMap::new(),
+        serials: BTreeMap::new(),
+        formed: 0,
+        lacking: BTreeSet::new(),
+        debts: Vec::new(),
         phase,
         created_ms: 1,
         ready_ms: 0,
@@ -122,6 +129,30 @@ fn a_store_of_a_newer_controller_is_refused_and_left_alone() {
     assert!(std::fs::read(&path).unwrap() == before, "the file was changed");
 }
 
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_read_and_then_refused_by_older_controllers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(folder.path()).unwrap();
+    store.put(&record("demo.1", Phase::Ready)).await.unwrap();
+    drop(store);
+    let path = folder.path().join("controller.redb");
+    let set = |schema: u64| {
+        let database = Database::open(&path).unwrap();
+        let writing = database.begin_write().unwrap();
+        let before = {
+            let mut meta = writing.open_table(META).unwrap();
+            meta.insert("schema", schema).unwrap().map(|before| before.value())
+        };
+        writing.commit().unwrap();
+        before
+    };
+    set(1);
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.records.len(), 1);
+    drop(store);
+    assert_eq!(set(SCHEMA), Some(SCHEMA));
+}
+
 #[test]
 fn a_damaged_store_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -164,4 +195,31 @@ async fn a_copy_taken_at_any_moment_of_writing_opens_with_what_was_acknowledged(
         let (_, loaded) = Store::open(crashed.path()).unwrap();
         assert_eq!(loaded.generations["demo"], generation);
     }
+}
+
+#[tokio::test]
+async fn drained_nodes_are_remembered_until_they_are_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = ["n1".to_owned(), "n2".to_owned()];
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.drained.is_empty(), "a store that never had such a table is read too");
+    store.drain(&nodes, Some("new disks")).await.unwrap();
+    store.drain(&nodes[..1], None).await.unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.drained, [("n2".to_owned(), "new disks".to_owned())].into());
+}
+
+#[tokio::test]
+async fn leases_are_remembered_until_the_name_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let lease = Lease { formed: 3, from_ms: 7, seconds: 9, told: Stage::Ending };
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.leases.is_empty());
+    store.put_lease("demo", lease).await.unwrap();
+    store.put_lease("other", lease).await.unwrap();
+    store.forget("other").await.unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(folder.path()).unwrap();
+    assert_eq!(loaded.leases, [("demo".to_owned(), lease)].into());
 }

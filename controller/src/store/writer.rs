@@ -6,7 +6,10 @@ use std::thread::JoinHandle;
 use redb::{Database, ReadableTable, WriteTransaction};
 use tokio::sync::oneshot;
 
-use super::{ASSEMBLIES_KEPT, EVENTS, EVENTS_KEPT, GENERATIONS, POOLS, StoreError};
+use super::{
+    ASSEMBLIES_KEPT, DRAINED, EVENTS, EVENTS_KEPT, GENERATIONS, LEASES, POOLS, StoreError, codec,
+};
+use crate::lease::Lease;
 
 type Done = oneshot::Sender<Result<(), StoreError>>;
 
@@ -15,6 +18,8 @@ pub(super) enum Write {
     Pool { name: String, generation: u32, bytes: Vec<u8>, done: Done },
     Event { name: String, sequence: u64, bytes: Vec<u8> },
     Forget { name: String, done: Done },
+    Drain { nodes: Vec<String>, reason: Option<String>, done: Done },
+    Lease { name: String, lease: Lease, done: Done },
     Flush { done: Done },
 }
 
@@ -68,8 +73,11 @@ fn run(database: &Database, receiver: &mpsc::Receiver<Write>) {
         }
         let said = outcome.err().map(|error| error.to_string());
         for write in batch {
-            if let Write::Pool { done, .. } | Write::Forget { done, .. } | Write::Flush { done } =
-                write
+            if let Write::Pool { done, .. }
+            | Write::Forget { done, .. }
+            | Write::Drain { done, .. }
+            | Write::Lease { done, .. }
+            | Write::Flush { done } = write
             {
                 let answer = said.clone().map_or(Ok(()), |said| Err(StoreError::Io(said)));
                 // Who asked may have gone.
@@ -117,6 +125,19 @@ fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
             pools.retain_in((&**name, 0)..=(&**name, u32::MAX), |_, _| false)?;
             let mut events = writing.open_table(EVENTS)?;
             events.retain_in((&**name, 0)..=(&**name, u64::MAX), |_, _| false)?;
+            writing.open_table(LEASES)?.remove(&**name)?;
+        }
+        Write::Drain { nodes, reason, .. } => {
+            let mut drained = writing.open_table(DRAINED)?;
+            for node in nodes {
+                match reason {
+                    Some(reason) => drop(drained.insert(&**node, &**reason)?),
+                    None => drop(drained.remove(&**node)?),
+                }
+            }
+        }
+        Write::Lease { name, lease, .. } => {
+            writing.open_table(LEASES)?.insert(&**name, codec::lease_out(*lease))?;
         }
         Write::Flush { .. } => {}
     }

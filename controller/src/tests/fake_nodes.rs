@@ -1,20 +1,17 @@
 //! Nodes in memory that answer as agents do, and faults to inject into their answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{
-    Export, Failure, FailureKind, Holder, Holding, HoldingKind, Inventory, Memory, PoolId, Usage,
-};
+use rampool_proto::v1::{Failure, FailureKind, Inventory};
 use tokio::sync::{Notify, watch};
 
+pub(super) use super::model::GIB;
+use super::model::{ModelNode, ModelNodes};
 use crate::agents::{Agents, Answer, Call, Progress};
-
-pub(super) const GIB: u64 = 1 << 30;
 
 /// What an injected fault does to a call.
 #[derive(Clone, Debug)]
@@ -31,25 +28,8 @@ pub(super) enum Fault {
     Panic,
 }
 
-/// What one node holds of one assembly.
-#[derive(Clone, Default, Debug, PartialEq)]
-struct Held {
-    export: Option<u64>,
-    session: bool,
-    volume: bool,
-    mount: bool,
-}
-
-struct FakeNode {
-    boot: u32,
-    alive: bool,
-    memory: u64,
-    mount_in_use: bool,
-    held: BTreeMap<Assembly, Held>,
-}
-
 struct Inner {
-    nodes: BTreeMap<String, FakeNode>,
+    nodes: ModelNodes,
     /// By node ("" is any) and call.
     faults: Vec<(String, String, Fault)>,
     calls: Vec<(String, String)>,
@@ -68,15 +48,7 @@ pub(super) fn name_of(call: &Call) -> String {
 
 impl FakeNodes {
     pub(super) fn new(names: &[&str]) -> Arc<Self> {
-        let node = |name: &&str| {
-            let memory = 4 * GIB;
-            let held = BTreeMap::new();
-            (
-                (*name).to_owned(),
-                FakeNode { boot: 1, alive: true, memory, mount_in_use: false, held },
-            )
-        };
-        let nodes = names.iter().map(node).collect();
+        let nodes = ModelNodes::new(names);
         let inner = Inner { nodes, faults: Vec::new(), calls: Vec::new() };
         Arc::new(Self { inner: Mutex::new(inner), changed: watch::Sender::new(()) })
     }
@@ -87,8 +59,8 @@ impl FakeNodes {
         result
     }
 
-    fn node<T>(&self, name: &str, change: impl FnOnce(&mut FakeNode) -> T) -> T {
-        self.change(|inner| change(inner.nodes.get_mut(name).unwrap()))
+    fn node<T>(&self, name: &str, change: impl FnOnce(&mut ModelNode) -> T) -> T {
+        self.change(|inner| change(inner.nodes.node(name)))
     }
 
     /// The next call of this name on this node ("" is any) meets this fault.
@@ -101,11 +73,7 @@ impl FakeNodes {
     }
 
     pub(super) fn reboot(&self, name: &str) {
-        self.node(name, |node| {
-            node.boot += 1;
-            node.held.clear();
-            node.alive = true;
-        });
+        self.node(name, ModelNode::reboot);
     }
 
     pub(super) fn set_memory(&self, name: &str, bytes: u64) {
@@ -119,16 +87,23 @@ impl FakeNodes {
     /// Puts an export on a node behind the controller's back.
     pub(super) fn plant_export(&self, name: &str, assembly: &str) {
         let assembly = assembly.parse().unwrap();
-        self.node(name, |node| node.held.entry(assembly).or_default().export = Some(GIB));
+        self.node(name, |node| node.plant_export(&assembly));
     }
 
     /// What is held, as "node assembly".
     pub(super) fn held(&self) -> BTreeSet<String> {
-        let inner = self.inner.lock().unwrap();
-        let nodes = inner.nodes.iter();
-        nodes
-            .flat_map(|(name, node)| node.held.keys().map(move |held| format!("{name} {held}")))
-            .collect()
+        self.inner.lock().unwrap().nodes.held()
+    }
+
+    /// What a node lends, as "target of memory".
+    pub(super) fn lends(&self, name: &str) -> BTreeSet<String> {
+        self.inner.lock().unwrap().nodes.lends(name)
+    }
+
+    /// The nodes whose heads could write to all of a pool.
+    pub(super) fn writers(&self) -> Vec<String> {
+        let writers = self.inner.lock().unwrap().nodes.writers();
+        writers.into_iter().map(|(node, assembly)| format!("{node} {assembly}")).collect()
     }
 
     /// The names of all calls so far but inventories, with their nodes.
@@ -145,57 +120,15 @@ impl FakeNodes {
     }
 
     fn inventory(&self, name: &str) -> Result<Inventory, Failure> {
-        let inner = self.inner.lock().unwrap();
-        let node = &inner.nodes[name];
-        if !node.alive {
-            return Err(unreachable(name));
-        }
-        let lent: u64 = node.held.values().filter_map(|held| held.export).sum();
-        Ok(Inventory {
-            node: name.to_owned(),
-            boot_id: format!("boot-{}", node.boot),
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            memory: Some(Memory {
-                total_bytes: node.memory + GIB,
-                available_bytes: node.memory + GIB - lent.min(node.memory),
-                lendable_bytes: node.memory.saturating_sub(lent),
-                floor_bytes: GIB,
-                lent_bytes: lent,
-            }),
-            holdings: node
-                .held
-                .iter()
-                .flat_map(|(assembly, held)| holdings(assembly, held))
-                .collect(),
-            ..Inventory::default()
-        })
+        self.inner.lock().unwrap().nodes.inventory(name)
     }
 
     /// Does what a call asks, as an agent would.
     fn carry_out(&self, name: &str, call: &Call) -> Result<Answer, Failure> {
-        let exported: BTreeSet<Assembly> = {
-            let inner = self.inner.lock().unwrap();
-            let alive = inner.nodes.values().filter(|node| node.alive);
-            alive
-                .flat_map(|n| n.held.iter())
-                .filter(|(_, h)| h.export.is_some())
-                .map(|(a, _)| a.clone())
-                .collect()
-        };
-        if !self.inner.lock().unwrap().nodes[name].alive {
-            return Err(unreachable(name));
-        }
         if let Call::GetInventory = call {
             return self.inventory(name).map(|inventory| Answer::Inventory(Box::new(inventory)));
         }
-        let assembly = assembly_of(call);
-        self.node(name, |node| {
-            let in_use = node.mount_in_use;
-            let held = node.held.entry(assembly.clone()).or_default();
-            let answer = apply(name, held, call, in_use, exported.contains(&assembly));
-            node.held.retain(|_, held| *held != Held::default());
-            answer
-        })
+        self.change(|inner| inner.nodes.carry_out(name, call))
     }
 
     fn take_fault(&self, node: &str, call: &str) -> Option<Fault> {
@@ -233,109 +166,6 @@ impl FakeNodes {
             tell(request.bytes / 2);
         }
         self.carry_out(&node, &call)
-    }
-}
-
-fn unreachable(name: &str) -> Failure {
-    Failure::new(FailureKind::NotNow, "reach the node's agent")
-        .on(name)
-        .saying("connection refused")
-}
-
-fn holdings(assembly: &Assembly, held: &Held) -> Vec<Holding> {
-    let holding = |kind: HoldingKind| Holding {
-        pool: Some(PoolId::from(assembly)),
-        kind: kind.into(),
-        bytes: if kind == HoldingKind::Ramdisk { held.export.unwrap_or(0) } else { 0 },
-        ..Holding::default()
-    };
-    let kinds = [
-        (held.export.is_some(), HoldingKind::Ramdisk),
-        (held.export.is_some(), HoldingKind::Export),
-        (held.session, HoldingKind::Session),
-        (held.volume, HoldingKind::Volume),
-        (held.mount, HoldingKind::Mount),
-    ];
-    kinds.into_iter().filter(|(is, _)| *is).map(|(_, kind)| holding(kind)).collect()
-}
-
-fn assembly_of(call: &Call) -> Assembly {
-    let id = match call {
-        Call::GetInventory => None,
-        Call::CheckHead(m) => m.pool.as_ref(),
-        Call::CreateExport(m) => m.pool.as_ref(),
-        Call::DestroyExport(m) => m.pool.as_ref(),
-        Call::Attach(m) => m.pool.as_ref(),
-        Call::Detach(m) => m.pool.as_ref(),
-        Call::AssembleVolume(m) => m.pool.as_ref(),
-        Call::StopVolume(m) => m.pool.as_ref(),
-        Call::MakeFilesystem(m) => m.pool.as_ref(),
-        Call::Mount(m) => m.pool.as_ref(),
-        Call::Unmount(m) => m.pool.as_ref(),
-        Call::GetUsage(m) => m.pool.as_ref(),
-    };
-    Assembly::try_from(id.unwrap()).unwrap()
-}
-
-fn apply(
-    node: &str,
-    held: &mut Held,
-    call: &Call,
-    in_use: bool,
-    exported: bool,
-) -> Result<Answer, Failure> {
-    let refuse = |kind, said: &str| Err(Failure::new(kind, call.words()).on(node).saying(said));
-    match call {
-        Call::CreateExport(request) => {
-            held.export = Some(request.bytes);
-            Ok(Answer::Export(Export {
-                donor: node.to_owned(),
-                bytes: request.bytes,
-                serial: format!("serial-of-{node}"),
-                ..Export::default()
-            }))
-        }
-        Call::DestroyExport(_) => Ok(Answer::Freed(held.export.take().unwrap_or(0))),
-        Call::Attach(_) if !exported => refuse(FailureKind::Failed, "no such target"),
-        Call::Attach(request) => {
-            assert!(request.exports.iter().all(|export| !export.serial.is_empty()));
-            held.session = true;
-            Ok(Answer::Done)
-        }
-        Call::AssembleVolume(_) => {
-            held.volume = true;
-            Ok(Answer::Volume("/dev/fake".into(), GIB))
-        }
-        Call::Mount(request) => {
-            assert!(request.readme.contains("MEMORY"));
-            held.mount = true;
-            Ok(Answer::Usage(Usage { bytes_total: GIB, bytes_free: GIB, ..Usage::default() }))
-        }
-        Call::Unmount(request) if held.mount && in_use && !request.force => {
-            refuse(FailureKind::Busy, "used by 4711 (vi, ada)")
-        }
-        Call::Unmount(_) => {
-            let holder =
-                Holder { pid: 4711, command: "vi".into(), user: "ada".into(), ..Holder::default() };
-            let terminated = if held.mount && in_use { vec![holder] } else { Vec::new() };
-            held.mount = false;
-            Ok(Answer::Unmounted(terminated))
-        }
-        Call::StopVolume(_) if held.mount => refuse(FailureKind::Conflict, "mounted"),
-        Call::StopVolume(_) => {
-            held.volume = false;
-            Ok(Answer::Done)
-        }
-        Call::Detach(_) if held.volume => refuse(FailureKind::Conflict, "in a volume"),
-        Call::Detach(_) => {
-            held.session = false;
-            Ok(Answer::Done)
-        }
-        Call::GetUsage(_) if held.mount => {
-            Ok(Answer::Usage(Usage { bytes_total: GIB, bytes_free: GIB / 2, ..Usage::default() }))
-        }
-        Call::GetUsage(_) => refuse(FailureKind::NotFound, "not mounted"),
-        Call::CheckHead(_) | Call::MakeFilesystem(_) | Call::GetInventory => Ok(Answer::Done),
     }
 }
 

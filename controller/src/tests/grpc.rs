@@ -80,6 +80,7 @@ macro_rules! done {
 impl Agent for FakeAgent {
     type WatchInventoryStream = BoxStream<'static, Result<Inventory, Status>>;
     type CreateExportStream = BoxStream<'static, Result<CreateExportProgress, Status>>;
+    type ReplaceMemberStream = BoxStream<'static, Result<ReplaceMemberProgress, Status>>;
 
     async fn get_inventory(
         &self,
@@ -111,6 +112,36 @@ impl Agent for FakeAgent {
         };
         let last = CreateExportProgress { reserved_bytes: 0, export: Some(export) };
         Ok(Response::new(stream::iter([Ok(half), Ok(last)]).boxed()))
+    }
+
+    async fn replace_member(
+        &self,
+        request: Request<ReplaceMemberRequest>,
+    ) -> Result<Response<Self::ReplaceMemberStream>, Status> {
+        self.ask(Call::ReplaceMember(request.into_inner())).await?;
+        let half = ReplaceMemberProgress { done_bytes: 1, total_bytes: 2, bytes_per_second: 1 };
+        Ok(Response::new(stream::iter([Ok(half)]).boxed()))
+    }
+
+    async fn fence_export(
+        &self,
+        r: Request<FenceExportRequest>,
+    ) -> Result<Response<FenceExportResponse>, Status> {
+        done!(self, FenceExport, r)
+    }
+
+    async fn readd_members(
+        &self,
+        r: Request<ReaddMembersRequest>,
+    ) -> Result<Response<ReaddMembersResponse>, Status> {
+        done!(self, ReaddMembers, r)
+    }
+
+    async fn fail_volume(
+        &self,
+        r: Request<FailVolumeRequest>,
+    ) -> Result<Response<FailVolumeResponse>, Status> {
+        done!(self, FailVolume, r)
     }
 
     async fn destroy_export(
@@ -229,6 +260,7 @@ async fn cluster() -> Cluster {
         profiles: BTreeMap::new(),
         state: folder.path().join("state"),
         mount_root: "/rampool".into(),
+        racks: BTreeMap::new(),
         contact: String::new(),
         iqn_authority: "iqn.2026-11.org.rampool".into(),
         allow_swap: false,
@@ -278,6 +310,43 @@ async fn up_status_and_down_over_the_wire_right_after_the_start() {
     assert!(cluster.fake.held().is_empty());
     let history = client.list_events(ListEventsRequest { pool: "demo".into() }).await.unwrap();
     assert!(history.into_inner().events.len() > 10);
+}
+
+#[tokio::test]
+async fn care_of_nodes_and_leases_over_the_wire() {
+    let cluster = cluster().await;
+    let mut client = cluster.client();
+    up(&mut client).await;
+    cluster.fake.plant_export("n3", "stranger.4");
+    let drain = |nodes: &str, drain| DrainRequest {
+        nodes: nodes.into(),
+        drain,
+        reason: "new disks".into(),
+    };
+    assert!(client.drain(drain("", true)).await.is_err(), "no nodes are not all nodes");
+    client.drain(drain("n[2-3]", true)).await.unwrap();
+    client.drain(drain("n2", false)).await.unwrap();
+    let reap = |node: &str, apply| ReapRequest { node: node.into(), apply, assemblies: vec![] };
+    assert!(client.reap(reap("", true)).await.is_err(), "no node is not all nodes");
+    let list = ListNodesRequest { nodes: "n[2-3]".into() };
+    let nodes = loop {
+        let nodes = client.list_nodes(list.clone()).await.unwrap().into_inner().nodes;
+        if !nodes[1].unknown.is_empty() {
+            break nodes;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert!(!nodes[0].drained && nodes[0].unknown.is_empty());
+    assert_eq!((nodes[1].drained, nodes[1].drain_reason.as_str()), (true, "new disks"));
+    let removed = client.reap(reap("n3", true)).await.unwrap().into_inner().holdings;
+    assert_eq!(removed.len(), nodes[1].unknown.len());
+    assert!(!cluster.fake.held().contains("n3 stranger.4"));
+    let renew = RenewRequest { pool: "demo".into(), lease_seconds: 3600 };
+    let pool = client.renew(renew).await.unwrap().into_inner();
+    assert!(pool.expires_ms > pool.ready_ms);
+    let recover = RecoverRequest { apply: true, pools: vec![] };
+    let found = client.recover(recover).await.unwrap().into_inner();
+    assert_eq!(found, RecoverResponse::default(), "all is known");
 }
 
 #[tokio::test]
@@ -370,6 +439,7 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
         profiles: BTreeMap::new(),
         state: folder.path().join("state"),
         mount_root: "/rampool".into(),
+        racks: BTreeMap::new(),
         contact: String::new(),
         iqn_authority: "iqn.2026-11.org.rampool".into(),
         allow_swap: false,

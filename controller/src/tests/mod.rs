@@ -1,9 +1,11 @@
 //! The controller as a whole: against nodes in memory (a plain stand-in for kernels, in these
 //! tests alone), and over real gRPC on the loopback interface.
 
+mod care;
 mod crashes;
 mod fake_nodes;
 mod faults;
 mod grpc;
+pub(crate) mod model;
 mod operations;
 mod rig;

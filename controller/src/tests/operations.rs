@@ -238,11 +238,7 @@ async fn leftovers_of_the_released_are_removed_and_strangers_are_kept_and_shown(
     rig.fake.until(|fake| !fake.held().contains("n2 demo.1")).await;
     assert!(rig.fake.held().contains("n3 stranger.4"));
     let node = rig.nodes.get("n3").unwrap();
-    let findings = crate::doctor::examine(
-        &node,
-        |assembly| rig.pools.is_known(assembly),
-        env!("CARGO_PKG_VERSION"),
-    );
+    let findings = crate::doctor::examine(&node, |assembly| rig.pools.is_known(assembly));
     assert!(
         findings
             .iter()

@@ -43,6 +43,7 @@ impl Rig {
             },
             profiles: BTreeMap::new(),
             mount_root: "/rampool".into(),
+            racks: BTreeMap::new(),
         });
         let pools = Pools::new(env, loaded).unwrap();
         nodes.watch_all();

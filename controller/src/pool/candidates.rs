@@ -1,0 +1,76 @@
+//! The nodes as the planner sees them.
+
+use std::sync::Arc;
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{HoldingKind, PoolId};
+
+use super::Pools;
+use super::record::{Phase, PoolRecord};
+use crate::nodes::Known;
+use crate::planner::{Candidate, Reach};
+use crate::version;
+
+impl Pools {
+    /// All nodes: less what is promised to pools being made, and those that are drained or
+    /// speak another version shut.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let records = self.records();
+        let drained = self.drained();
+        let seen = |node: Known| Candidate {
+            lendable: node.current().map_or(0, |inventory| {
+                let lendable = inventory.memory.as_ref().map_or(0, |m| m.lendable_bytes);
+                lendable.saturating_sub(promised(&node, &records))
+            }),
+            reach: match drained.get(&node.name) {
+                Some(reason) if node.reachable() => Reach::Drained(reason.clone()),
+                _ => reach(&node),
+            },
+            rack: self.env.racks.get(&node.name).cloned().unwrap_or_default(),
+            name: node.name,
+        };
+        self.env.nodes.all().into_iter().map(seen).collect()
+    }
+}
+
+fn reach(node: &Known) -> Reach {
+    match node.current() {
+        None => Reach::Unreachable(node.why_not().to_owned()),
+        Some(inventory) if version::goes_with(&inventory.agent_version) => Reach::Reachable,
+        Some(inventory) => Reach::OtherVersion(inventory.agent_version.clone()),
+    }
+}
+
+/// What a node will lend to pools being made or mended, beyond what its inventory already shows
+/// as lent.
+fn promised(node: &Known, records: &[Arc<PoolRecord>]) -> u64 {
+    let pieces = records.iter().flat_map(|record| {
+        let own = coming(record).filter(|(donor, _)| *donor == node.name);
+        own.map(move |(_, bytes)| (&record.assembly, bytes))
+    });
+    pieces.map(|(assembly, bytes)| bytes.saturating_sub(lent(node, assembly))).sum()
+}
+
+/// The donors that a pool is about to take memory of, and how much.
+fn coming(record: &PoolRecord) -> Box<dyn Iterator<Item = (&str, u64)> + '_> {
+    let placement = &record.placement;
+    match &record.phase {
+        Phase::Creating => {
+            let all = placement.pieces.iter().chain(&placement.spares);
+            Box::new(all.map(|piece| (piece.donor.as_str(), piece.bytes)))
+        }
+        Phase::Replacing(replacing) => {
+            Box::new(std::iter::once((replacing.new.donor.as_str(), replacing.new.bytes)))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+fn lent(node: &Known, assembly: &Assembly) -> u64 {
+    let id = PoolId::from(assembly);
+    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
+    holdings
+        .filter(|h| h.kind() == HoldingKind::Ramdisk && h.pool.as_ref() == Some(&id))
+        .map(|holding| holding.bytes)
+        .sum()
+}

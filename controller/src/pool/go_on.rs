@@ -1,0 +1,69 @@
+//! What is done without being asked: what a restart or a silent node left half done, and what
+//! nodes still owe.
+
+use std::sync::Arc;
+
+use super::Pools;
+use super::operation::Kind;
+use super::record::{Phase, PoolRecord};
+use super::state::Input;
+
+impl Pools {
+    /// Settles what was under way when the controller last ended.
+    pub fn resume(self: &Arc<Self>) {
+        for record in self.unsettled() {
+            // What is merely owed waits until its nodes are heard of.
+            if record.phase != Phase::Ready {
+                tracing::info!(pool = %record.assembly, "settling what was under way");
+                self.begin_on(record.assembly.name.as_str(), Input::Restarted);
+            }
+        }
+    }
+
+    /// Pools of which something is half done or owed, and with which nothing is going on.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<Arc<PoolRecord>> {
+        let slots = Self::lock(&self.slots);
+        let idle = slots.values().map(|slot| slot.now()).filter(|now| now.operation.is_none());
+        idle.filter_map(|now| now.record).filter(|record| is_open(record)).collect()
+    }
+
+    /// Goes on with what is half done or owed, unless something is already going on.
+    pub fn go_on(self: &Arc<Self>, name: &str) {
+        self.begin_on(name, Input::Retry);
+    }
+
+    /// Takes back the members of a pool in use that were only cut off.
+    pub fn readd(self: &Arc<Self>, name: &str) {
+        self.begin_on(name, Input::Readd);
+    }
+
+    fn begin_on(self: &Arc<Self>, name: &str, first: Input) {
+        let Some(slot) = self.slot(name) else { return };
+        let mut now = slot.lock();
+        let Some(record) = now.record.clone().filter(|_| now.operation.is_none()) else { return };
+        let (kind, first) = match &record.phase {
+            // Nobody waits any more for a pool found half made.
+            Phase::Creating => (Kind::Release, Input::Restarted),
+            Phase::Releasing(_) => (Kind::Release, first),
+            Phase::Replacing(replacing) => {
+                let old = record.placement.pieces[replacing.slot].donor.clone();
+                (Kind::Replace { old, new: replacing.new.donor.clone() }, first)
+            }
+            Phase::FailingOver(over) => (Kind::Failover { head: over.head.clone() }, first),
+            Phase::Ready | Phase::Failed(_) => (Kind::Repair, first),
+            Phase::Released(_) => return,
+        };
+        let record = PoolRecord::clone(&record);
+        now.operation = Some(self.begin(&slot, kind, record, first, None));
+    }
+}
+
+fn is_open(record: &PoolRecord) -> bool {
+    match &record.phase {
+        Phase::Creating | Phase::Releasing(_) | Phase::Replacing(_) | Phase::FailingOver(_) => true,
+        Phase::Failed(failed) => !failed.shut || !record.debts.is_empty(),
+        Phase::Ready => !record.debts.is_empty(),
+        Phase::Released(_) => false,
+    }
+}

@@ -1,0 +1,37 @@
+//! From nothing to Ready, step by step. Whatever fails, all of it is undone.
+
+use super::{Command, Machine, State, Step};
+
+impl Machine {
+    pub(super) fn begin(&mut self) -> Vec<Command> {
+        match self.state {
+            State::Creating { .. } if self.settled() => self.call([Step::CheckHead], false),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The calls of one stage of making ended.
+    pub(super) fn after_making(&mut self, step: Step) -> Vec<Command> {
+        if let State::Creating { trouble: Some(cause) } = &self.state {
+            let cause = cause.clone();
+            // Until the check passed, nothing was made anywhere.
+            return if step == Step::CheckHead {
+                vec![self.enter(State::Released(cause), |_| {})]
+            } else {
+                self.release(cause, false, false)
+            };
+        }
+        let filesystem = self.record.has_filesystem();
+        match step {
+            Step::CheckHead => {
+                let exports: Vec<Step> = self.record.live().map(Step::CreateExport).collect();
+                self.call(exports, false)
+            }
+            Step::CreateExport(_) => self.call([Step::Attach], false),
+            Step::Attach => self.call([Step::AssembleVolume], false),
+            Step::AssembleVolume if filesystem => self.call([Step::MakeFilesystem], false),
+            Step::MakeFilesystem => self.call([Step::Mount], false),
+            _ => vec![self.enter(State::Ready, |_| {})],
+        }
+    }
+}

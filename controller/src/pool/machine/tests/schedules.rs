@@ -1,0 +1,118 @@
+//! Random orders of steps, crashes, duplicates, delays, lost replies and lost nodes.
+
+use proptest::prelude::*;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::Redundancy;
+
+use super::super::*;
+use super::world::{NODES, World};
+
+fn act(world: &mut World, what: u8, pick: usize) {
+    let node = NODES[pick % NODES.len()];
+    let insists = pick.is_multiple_of(7);
+    match what % 40 {
+        0..=16 => world.deliver(pick, pick.is_multiple_of(5)),
+        17 => world.lose(pick / 2, pick.is_multiple_of(2)),
+        18 | 19 => world.delay(pick),
+        20 => {
+            if let Some(call) = World::take(&mut world.late, pick) {
+                _ = world.carry_out(&call);
+            }
+        }
+        21 => world.crash(pick),
+        22 | 23 => world.nodes.node(node).alive ^= true,
+        24 if pick.is_multiple_of(3) => {
+            world.nodes.node(NODES[pick / 3 % NODES.len()]).reboot();
+            world.excuses.node_rebooted = true;
+        }
+        25 => world.input(Input::Down { force: pick.is_multiple_of(4) }),
+        26 => world.nodes.node(node).mount_in_use ^= true,
+        27 | 28 => world.input(Input::Retry),
+        29 | 30 => world.up_again(),
+        31 => world.store_refuses |= pick.is_multiple_of(4),
+        32 => world.sweep(),
+        33 | 34 => world.begin_replace(pick % 4, NODES[pick / 4 % NODES.len()]),
+        35 | 36 => world.begin_failover(node, insists),
+        37 if pick.is_multiple_of(3) => world.input(Input::Fail("a donor is lost".into())),
+        38 => world.input(Input::Readd),
+        _ => {}
+    }
+}
+
+/// Whatever happened, once all is well again the nodes hold what the record says.
+fn check_end(world: &World) {
+    let record = world.record();
+    let excuses = &world.excuses;
+    match world.machine.state() {
+        State::Released(_) => {
+            let held = world.nodes.held();
+            assert!(held.is_empty(), "{held:?}");
+        }
+        // Where a node lost its memory or its mount, only a person can say what is next.
+        State::Creating { .. } | State::Releasing(_) => panic!("it ends in {:?}", record.phase),
+        _ if excuses.node_rebooted => {}
+        State::Ready | State::Failed(_) => check_in_use(world),
+        State::Replacing(_) | State::FailingOver(_) => {
+            let lacks = !record.lacking.is_empty();
+            assert!(lacks, "it ends in {:?}, {:?}", record.phase, world.machine.refusal());
+        }
+    }
+    if !excuses.record_lost {
+        assert_eq!(*record, world.stored);
+    }
+}
+
+fn check_in_use(world: &World) {
+    let record = world.record();
+    let (head, stragglers) = (&record.placement.head, world.excuses.stragglers);
+    if record.phase == Phase::Ready {
+        assert!(record.debts.is_empty() || stragglers, "owed for ever: {:?}", record.debts);
+        assert!(world.nodes.is_mounted(head, &record.assembly), "Ready, yet not mounted");
+    }
+    let live: Vec<_> = record.live().map(|number| record.member(number)).collect();
+    for node in NODES {
+        let lends = world.nodes.lends(node);
+        let piece = live.iter().find(|piece| piece.donor == node);
+        let wanted = piece.map(|piece| {
+            let carved = if piece.carved == 0 { record.assembly.generation } else { piece.carved };
+            let disk = Assembly { name: record.assembly.name.clone(), generation: carved };
+            format!("{} of {disk}", record.assembly)
+        });
+        match wanted {
+            Some(wanted) => assert_eq!(lends, [wanted].into(), "{node}"),
+            None if world.owed_by(node) => {}
+            // What came late to the head itself goes with the pool.
+            None if stragglers && node == head => {}
+            None => assert!(lends.is_empty(), "{node} lends {lends:?} for nothing: {record:#?}"),
+        }
+    }
+}
+
+fn any_redundancy() -> impl Strategy<Value = Redundancy> {
+    prop_oneof![
+        Just(Redundancy::None),
+        Just(Redundancy::Mirror),
+        Just(Redundancy::Parity),
+        Just(Redundancy::DoubleParity)
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #[test]
+    fn any_order_of_faults_ends_with_nothing_held_but_what_the_record_says(
+        actions in prop::collection::vec((any::<u8>(), any::<u16>()), 0..150),
+        begin_ready in any::<bool>(),
+        redundancy in any_redundancy(),
+    ) {
+        let mut world = World::new(redundancy);
+        if begin_ready {
+            world.run_quietly();
+        }
+        for (what, pick) in actions {
+            act(&mut world, what, usize::from(pick));
+        }
+        world.heal();
+        check_end(&world);
+    }
+}

@@ -1,0 +1,371 @@
+//! A controller without time and its nodes: calls are on their way until the test says that
+//! they arrive.
+
+use std::collections::BTreeSet;
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{
+    Failure, FailureKind, Piece, Placement, PoolSpec, Redundancy, VolumeLayout,
+};
+
+use super::super::*;
+use crate::agents::{Answer, Call};
+use crate::pool::record::{Owed, Replacing, samples};
+use crate::pool::steps::{self, Exports, Settings};
+use crate::pool::takeover;
+use crate::tests::model::{GIB, ModelNodes};
+
+/// n0 is the first head; n1 to n4 lend; n5 is a spare where there are any; the others are free.
+pub(super) const NODES: [&str; 8] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7"];
+
+/// What one step asks, on its way.
+#[derive(Clone, Debug)]
+pub(super) struct InFlight {
+    pub(super) step: Step,
+    calls: Vec<(String, Call)>,
+    /// How often the controller was started before.
+    life: usize,
+}
+
+/// A controller and its nodes.
+pub(super) struct World {
+    pub(super) nodes: ModelNodes,
+    pub(super) machine: Machine,
+    pub(super) stored: PoolRecord,
+    exports: Exports,
+    settings: Settings,
+    life: usize,
+    pub(super) released: BTreeSet<Assembly>,
+    pub(super) in_flight: Vec<InFlight>,
+    /// Given up by the controller, yet still on the way to a node.
+    pub(super) late: Vec<InFlight>,
+    pub(super) store_refuses: bool,
+    /// Since the pool was begun: what excuses what is checked.
+    pub(super) excuses: Excuses,
+    redundancy: Redundancy,
+}
+
+/// What happened to a pool that excuses what would else be wrong.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Excuses {
+    pub(super) was_ready: bool,
+    pub(super) person_forced: bool,
+    /// A person insisted on a change of heads.
+    pub(super) head_forced: bool,
+    pub(super) node_rebooted: bool,
+    /// A record that is not vital was not written.
+    pub(super) record_lost: bool,
+    /// A call may yet be carried out behind the machine's back.
+    pub(super) stragglers: bool,
+}
+
+/// The record of a pool to be made.
+pub(super) fn placed(redundancy: Redundancy, generation: u32) -> PoolRecord {
+    let piece = |donor: &str| Piece { donor: donor.into(), bytes: GIB, ..Piece::default() };
+    let (layout, spares) = match redundancy {
+        Redundancy::None => (VolumeLayout::Lvm, vec![]),
+        _ => (VolumeLayout::Md, vec![piece("n5")]),
+    };
+    PoolRecord {
+        spec: PoolSpec { name: "demo".into(), owner: "ada".into(), ..PoolSpec::default() },
+        placement: Placement {
+            head: "n0".into(),
+            pieces: ["n1", "n2", "n3", "n4"].map(piece).to_vec(),
+            spares,
+            redundancy: redundancy.into(),
+            layout: layout.into(),
+            mount_point: "/rampool/demo".into(),
+            ..Placement::default()
+        },
+        phase: Phase::Creating,
+        ..samples::ready(&format!("demo.{generation}"))
+    }
+}
+
+fn timed_out() -> Failure {
+    Failure::new(FailureKind::TimedOut, "model").saying("no answer")
+}
+
+impl World {
+    pub(super) fn new(redundancy: Redundancy) -> Self {
+        let record = placed(redundancy, 1);
+        let mut world = Self {
+            nodes: ModelNodes::new(&NODES),
+            machine: Machine::new(record.clone()),
+            stored: record,
+            exports: Exports::new(),
+            settings: Settings {
+                contact: "ops".into(),
+                iqn_authority: "iqn.2026-11.org.rampool".into(),
+                allow_swap: false,
+            },
+            life: 0,
+            released: BTreeSet::new(),
+            in_flight: Vec::new(),
+            late: Vec::new(),
+            store_refuses: false,
+            excuses: Excuses::default(),
+            redundancy,
+        };
+        world.input(Input::Begin);
+        world
+    }
+
+    /// A pool in use.
+    pub(super) fn ready(redundancy: Redundancy) -> Self {
+        let mut world = Self::new(redundancy);
+        world.run_quietly();
+        assert_eq!(world.stored.phase, Phase::Ready);
+        world
+    }
+
+    pub(super) fn record(&self) -> &PoolRecord {
+        self.machine.record()
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        if let Input::Down { force } = input {
+            self.excuses.person_forced |= force;
+        }
+        for command in self.machine.on(input) {
+            match command {
+                Command::Record { vital } if std::mem::take(&mut self.store_refuses) => {
+                    if vital {
+                        let failure = Failure::new(FailureKind::Failed, "write the store");
+                        return self.input(Input::StoreFailed(failure));
+                    }
+                    self.excuses.record_lost = true;
+                }
+                Command::Record { .. } => self.write(),
+                Command::Call { step, force } => {
+                    let record = self.machine.record();
+                    let calls = steps::calls_of(step, force, record, &self.exports, &self.settings);
+                    self.in_flight.push(InFlight { step, calls, life: self.life });
+                }
+                Command::Abandon => {
+                    self.excuses.stragglers |= !self.in_flight.is_empty();
+                    self.late.append(&mut self.in_flight);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        self.stored = self.machine.record().clone();
+        match self.stored.phase {
+            Phase::Ready => self.excuses.was_ready = true,
+            Phase::Released(_) => {
+                let own: BTreeSet<Assembly> = self.stored.assemblies().collect();
+                let held = self.held_of(&own);
+                self.released.extend(own);
+                assert!(self.excuses.stragglers || held.is_empty(), "Released, yet {held:?}");
+            }
+            _ => {}
+        }
+    }
+
+    fn held_of(&self, assemblies: &BTreeSet<Assembly>) -> BTreeSet<String> {
+        let ours = |held: &String| {
+            let assembly = held.split_once(' ').unwrap().1.parse().unwrap();
+            assemblies.contains(&assembly)
+        };
+        self.nodes.held().into_iter().filter(ours).collect()
+    }
+
+    pub(super) fn carry_out(&mut self, call: &InFlight) -> Result<Answer, Failure> {
+        let mut answer = Answer::Done;
+        for (node, call) in &call.calls {
+            self.check_freeing(node, call);
+            answer = self.nodes.carry_out(node, call)?;
+            let writers = self.nodes.writers();
+            let one = writers.len() <= 1 || self.excuses.head_forced;
+            assert!(one, "two live generations: {writers:?} after {call:?}");
+        }
+        Ok(answer)
+    }
+
+    /// Memory of the present generation is not freed under a mount unless somebody insists.
+    fn check_freeing(&self, node: &str, call: &Call) {
+        let Call::DestroyExport(request) = call else { return };
+        let under = Assembly::try_from(request.pool.as_ref().unwrap()).unwrap();
+        let generation = if request.carved == 0 { under.generation } else { request.carved };
+        let carved = Assembly { name: under.name.clone(), generation };
+        let free = self.excuses.person_forced
+            || self.excuses.node_rebooted
+            || self.excuses.stragglers
+            || !self.excuses.was_ready
+            || under != self.stored.assembly;
+        let in_use = self.nodes.is_in_use(node, &carved, &under);
+        assert!(free || !in_use, "memory under a mounted pool was freed: {node} {call:?}");
+    }
+
+    pub(super) fn answer(&mut self, call: &InFlight, result: Result<Answer, Failure>) {
+        if call.life != self.life {
+            return;
+        }
+        let result = result.map(|answer| self.keep(call.step, answer));
+        self.input(Input::Reply(call.step, result));
+    }
+
+    /// What the driver keeps of an answer.
+    fn keep(&mut self, step: Step, answer: Answer) {
+        if let (Step::CreateExport(_), Answer::Export(export)) = (step, answer) {
+            let (donor, serial) = (export.donor.clone(), export.serial.clone());
+            self.exports.insert(donor.clone(), export);
+            self.machine.note(|record| _ = record.serials.insert(donor, serial));
+        }
+    }
+
+    pub(super) fn take(list: &mut Vec<InFlight>, pick: usize) -> Option<InFlight> {
+        if list.is_empty() { None } else { Some(list.remove(pick % list.len())) }
+    }
+
+    /// One call arrives and is answered.
+    pub(super) fn deliver(&mut self, pick: usize, twice: bool) {
+        if let Some(call) = Self::take(&mut self.in_flight, pick) {
+            let result = self.carry_out(&call);
+            self.answer(&call, result.clone());
+            if twice {
+                self.answer(&call, result);
+            }
+        }
+    }
+
+    /// One call, or only its answer, is lost.
+    pub(super) fn lose(&mut self, pick: usize, request_too: bool) {
+        if let Some(call) = Self::take(&mut self.in_flight, pick) {
+            if !request_too {
+                _ = self.carry_out(&call);
+            }
+            self.answer(&call, Err(timed_out()));
+        }
+    }
+
+    /// One call is given up, and arrives later.
+    pub(super) fn delay(&mut self, pick: usize) {
+        if let Some(call) = Self::take(&mut self.in_flight, pick) {
+            self.excuses.stragglers = true;
+            self.late.push(call.clone());
+            self.answer(&call, Err(timed_out()));
+        }
+    }
+
+    pub(super) fn run_quietly(&mut self) {
+        while !self.in_flight.is_empty() {
+            self.deliver(0, false);
+        }
+    }
+
+    /// The controller is killed and started again on its store. Of the calls on their way, those
+    /// of `pick`'s bits arrive later.
+    pub(super) fn crash(&mut self, pick: usize) {
+        let lost = std::mem::take(&mut self.in_flight);
+        self.excuses.stragglers |= !lost.is_empty();
+        let kept = lost.into_iter().enumerate().filter(|(at, _)| (pick >> (at % 16)) & 1 == 1);
+        self.late.extend(kept.map(|(_, call)| call));
+        self.life += 1;
+        self.exports.clear();
+        self.machine = Machine::new(self.stored.clone());
+        self.input(Input::Restarted);
+    }
+
+    pub(super) fn begin_replace(&mut self, slot: usize, new: &str) {
+        let record = self.record();
+        let free = !record.members().any(|piece| piece.donor == new) && !record.owes(new);
+        let spare = record.placement.spares.iter().find(|spare| spare.donor == new).cloned();
+        if record.phase != Phase::Ready || !self.machine.settled() || !(free || spare.is_some()) {
+            return;
+        }
+        let local = new == record.placement.head;
+        let from_spare = spare.is_some();
+        let fresh = Piece { donor: new.into(), bytes: GIB, local, ..Piece::default() };
+        let new = spare.unwrap_or(fresh);
+        self.exports.clear();
+        self.input(Input::Replace(Replacing { slot, new, from_spare, trouble: None }));
+    }
+
+    pub(super) fn begin_failover(&mut self, head: &str, force: bool) {
+        let record = self.record();
+        let open = matches!(
+            record.phase,
+            Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_)
+        );
+        if !open || !self.machine.settled() || record.owes(head) || record.placement.head == head {
+            return;
+        }
+        // As the room that asks for it checks.
+        let reachable = |number: &usize| {
+            let piece = record.member(*number);
+            !piece.local && self.nodes.0[&piece.donor].alive
+        };
+        let reachable = record.live().filter(reachable).collect();
+        if takeover::decide(record, &reachable, force).is_err() {
+            return;
+        }
+        let over = match &record.phase {
+            Phase::FailingOver(over) => over.generation,
+            _ => 0,
+        };
+        let generation = record.assembly.generation.max(over) + 1;
+        self.excuses.head_forced |= force;
+        self.exports.clear();
+        self.input(Input::FailOver { head: head.to_owned(), generation, force });
+    }
+
+    pub(super) fn up_again(&mut self) {
+        if self.record().is_released() && self.machine.settled() {
+            let record = placed(self.redundancy, self.record().assembly.generation + 1);
+            self.machine = Machine::new(record.clone());
+            self.stored = record;
+            self.exports.clear();
+            self.excuses = Excuses { node_rebooted: false, ..Excuses::default() };
+            self.life += 1;
+            self.input(Input::Begin);
+        }
+    }
+
+    /// What reconciling does with objects of assemblies known to be released, and with memory
+    /// that a pool in use knows nothing of.
+    pub(super) fn sweep(&mut self) {
+        let inventories: Vec<_> =
+            NODES.iter().filter_map(|node| self.nodes.inventory(node).ok()).collect();
+        let record = self.record().clone();
+        let settled = self.machine.settled();
+        let gone = |node: &str, assembly: &Assembly| {
+            self.released.contains(assembly) || (settled && record.has_no_use_for(node, assembly))
+        };
+        for left in crate::reconcile::leftovers(&inventories, gone) {
+            for call in crate::reconcile::removal(&left) {
+                if self.nodes.carry_out(&left.node, &call).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// All nodes answer again, nobody uses the mount, and everything under way arrives.
+    pub(super) fn heal(&mut self) {
+        for node in self.nodes.0.values_mut() {
+            node.alive = true;
+            node.mount_in_use = false;
+        }
+        self.store_refuses = false;
+        while let Some(call) = Self::take(&mut self.late, 0) {
+            _ = self.carry_out(&call);
+        }
+        for _ in 0..20 {
+            self.run_quietly();
+            assert!(self.machine.settled(), "calls are awaited that nobody makes");
+            self.sweep();
+            self.input(Input::Retry);
+        }
+        self.run_quietly();
+        self.sweep();
+    }
+
+    /// What the record says that nodes hold, as [`ModelNodes::lends`] says it.
+    pub(super) fn owed_by(&self, node: &str) -> bool {
+        let piece = |owed: &Owed| matches!(owed, Owed::Piece { .. });
+        self.record().debts.iter().any(|debt| debt.node == node && piece(&debt.what))
+    }
+}

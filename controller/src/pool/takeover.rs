@@ -1,0 +1,177 @@
+//! Whether another head may take a pool over, given which donors are known to serve the old one
+//! no more, and what becomes of the record then. Pure.
+
+use std::collections::BTreeSet;
+
+use rampool_proto::v1::{Failure, FailureKind, Piece, Redundancy};
+
+use super::record::{Debt, FailingOver, Owed, Phase, PoolRecord};
+use crate::planner::redundancy;
+
+/// Refuses where the donors that did not confirm could serve the old head with all of the pool
+/// (unless `force`), or where those that confirmed are not enough for the new one. Pieces have
+/// the numbers of [`PoolRecord::members`].
+pub fn decide(
+    record: &PoolRecord,
+    confirmed: &BTreeSet<usize>,
+    force: bool,
+) -> Result<(), Failure> {
+    let unconfirmed: BTreeSet<usize> =
+        record.live().filter(|number| !confirmed.contains(number)).collect();
+    if !works_without(record, &unconfirmed) {
+        return Err(refused(record, &unconfirmed)
+            .saying(format!(
+                "{} did not confirm that the old head's access is ended, and without them the \
+                 pool cannot be put together",
+                donors(record, &unconfirmed)
+            ))
+            .advising("it is tried again when they answer; `rampool down` gives the pool up"));
+    }
+    if !force && old_head_may_go_on(record, confirmed) {
+        return Err(refused(record, &unconfirmed)
+            .saying(format!(
+                "{} did not confirm that the old head's access is ended, and could by themselves \
+                 serve the pool to it: both heads would write",
+                donors(record, &unconfirmed)
+            ))
+            .advising(
+                "make them answer, or make sure that the old head is off and use --force: what \
+                 it still writes to them is lost",
+            ));
+    }
+    Ok(())
+}
+
+fn refused(record: &PoolRecord, unconfirmed: &BTreeSet<usize>) -> Failure {
+    let first = unconfirmed.first().map_or("", |number| &record.member(*number).donor);
+    Failure::new(FailureKind::NotNow, "fail over to another head").on(first)
+}
+
+fn donors(record: &PoolRecord, numbers: &BTreeSet<usize>) -> String {
+    let names: Vec<&str> =
+        numbers.iter().map(|number| record.member(*number).donor.as_str()).collect();
+    names.join(", ")
+}
+
+/// Whether the pool can be put together without these members, and those it lacks anyway.
+#[must_use]
+pub fn works_without(record: &PoolRecord, absent: &BTreeSet<usize>) -> bool {
+    let placement = &record.placement;
+    let gone = |place| absent.contains(&place) || record.lacking.contains(&place);
+    // Without redundancy, what is being moved lies partly on the new donor already.
+    let joining = placement.pieces.len() + placement.spares.len();
+    let half_moved = placement.redundancy() == Redundancy::None && absent.contains(&joining);
+    !half_moved && redundancy::survives(placement.redundancy(), placement.pieces.len(), gone)
+}
+
+/// Whether those that did not confirm are a usable set by themselves.
+fn old_head_may_go_on(record: &PoolRecord, confirmed: &BTreeSet<usize>) -> bool {
+    let placement = &record.placement;
+    let gone = |place| confirmed.contains(&place) || record.lacking.contains(&place);
+    redundancy::survives(placement.redundancy(), placement.pieces.len(), gone)
+}
+
+/// Leaves members out: they owe what they hold under the record's generation.
+pub(super) fn leave_out(record: &mut PoolRecord, absent: &BTreeSet<usize>) {
+    let absent: Vec<Piece> = absent.iter().map(|number| record.member(*number).clone()).collect();
+    absent.iter().for_each(|piece| record.owe_piece(piece));
+    let gone = |piece: &Piece| absent.iter().any(|absent| absent.donor == piece.donor);
+    let pieces = record.placement.pieces.iter().enumerate();
+    record.lacking.extend(pieces.filter(|(_, piece)| gone(piece)).map(|(place, _)| place));
+    record.placement.spares.retain(|spare| !gone(spare));
+    if let Phase::FailingOver(over) = &mut record.phase {
+        over.joining = over.joining.take().filter(|joining| !gone(&joining.new));
+    }
+}
+
+/// Makes the new head and generation the record's own. The old head owes what it holds.
+pub(super) fn move_on(record: &mut PoolRecord) {
+    let Phase::FailingOver(over) = &mut record.phase else { return };
+    over.fenced = true;
+    over.remains.clear();
+    let FailingOver { head, generation, .. } = over.clone();
+    let old = record.assembly.generation;
+    record.formed = record.formed();
+    let placement = &mut record.placement;
+    let joining = match &mut record.phase {
+        Phase::FailingOver(FailingOver { joining: Some(joining), .. }) => Some(&mut joining.new),
+        _ => None,
+    };
+    for piece in placement.pieces.iter_mut().chain(&mut placement.spares).chain(joining) {
+        if piece.carved == 0 {
+            piece.carved = old;
+        }
+        piece.local = piece.donor == head;
+    }
+    let node = std::mem::replace(&mut placement.head, head);
+    record.debts.push(Debt { node, what: Owed::Head { generation: old } });
+    record.assembly.generation = generation;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rampool_proto::v1::Placement;
+
+    fn mirror_of_four() -> PoolRecord {
+        let piece = |donor: &str| Piece { donor: donor.into(), bytes: 7, ..Piece::default() };
+        PoolRecord {
+            placement: Placement {
+                head: "n1".into(),
+                redundancy: Redundancy::Mirror.into(),
+                pieces: ["n2", "n3", "n4", "n5"].map(piece).to_vec(),
+                spares: vec![piece("n6")],
+                ..Placement::default()
+            },
+            ..crate::pool::record::samples::ready("demo.3")
+        }
+    }
+
+    fn decided(confirmed: &[usize], force: bool) -> Result<(), String> {
+        let confirmed = confirmed.iter().copied().collect();
+        decide(&mirror_of_four(), &confirmed, force).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_network_split_through_the_mirror_keeps_both_heads_from_writing() {
+        // Each side has one copy of everything.
+        let said = decided(&[0, 2, 4], false).unwrap_err();
+        assert!(said.contains("n3, n5") && said.contains("both heads would write"), "{said}");
+        assert_eq!(decided(&[0, 2, 4], true), Ok(()));
+        let said = decided(&[0, 1], true).unwrap_err();
+        assert!(said.contains("n4, n5, n6") && said.contains("cannot be put together"), "{said}");
+        assert_eq!(decided(&[0, 1, 2], false), Ok(()));
+    }
+
+    #[test]
+    fn who_did_not_confirm_owes_its_memory_and_the_old_head_all_it_holds() {
+        let mut record = mirror_of_four();
+        record.phase = Phase::FailingOver(FailingOver {
+            head: "n4".into(),
+            generation: 5,
+            force: false,
+            fenced: false,
+            joining: None,
+            remains: Vec::new(),
+        });
+        leave_out(&mut record, &[1, 4].into());
+        move_on(&mut record);
+        assert_eq!(record.assembly.to_string(), "demo.5");
+        assert_eq!((record.formed(), record.placement.head.as_str()), (3, "n4"));
+        assert_eq!(record.lacking, [1].into());
+        assert!(record.placement.spares.is_empty());
+        assert!(record.placement.pieces.iter().all(|piece| piece.carved == 3));
+        let local: Vec<bool> = record.placement.pieces.iter().map(|piece| piece.local).collect();
+        assert_eq!(local, [false, false, true, false]);
+        let owed = Owed::Piece { generation: 3, carved: 0 };
+        assert_eq!(
+            record.debts,
+            [
+                Debt { node: "n3".into(), what: owed },
+                Debt { node: "n6".into(), what: owed },
+                Debt { node: "n1".into(), what: Owed::Head { generation: 3 } },
+            ]
+        );
+        assert_eq!(record.live().collect::<Vec<_>>(), [0, 2, 3]);
+    }
+}

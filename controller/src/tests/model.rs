@@ -1,0 +1,548 @@
+//! What nodes hold and how agents answer, in memory and without time: a plain stand-in for
+//! kernels in tests alone. A ramdisk remembers what a superblock would.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{
+    AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, Holder, Holding,
+    HoldingKind, Inventory, Member, MemberState, Memory, PoolId, ReaddMembersResponse, Redundancy,
+    Usage, VolumeHealth,
+};
+
+use crate::agents::{Answer, Call};
+use crate::planner::redundancy::survives;
+
+pub(crate) const GIB: u64 = 1 << 30;
+
+/// A donor's memory.
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Disk {
+    bytes: u64,
+    /// Its place in a volume and that volume's width, as its superblock says.
+    place: Option<(usize, usize)>,
+}
+
+/// What a head holds of one assembly.
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Head {
+    /// The serials of the disks it is logged in to.
+    sessions: BTreeSet<String>,
+    volume: Option<Volume>,
+    mount: bool,
+    shut: bool,
+}
+
+#[derive(Clone, Default, Debug, PartialEq)]
+struct Volume {
+    redundancy: i32,
+    /// Serials by place.
+    members: Vec<Option<String>>,
+    spares: BTreeSet<String>,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelNode {
+    boot: u32,
+    pub(crate) alive: bool,
+    pub(crate) memory: u64,
+    pub(crate) mount_in_use: bool,
+    /// By the assembly under which the memory was taken.
+    disks: BTreeMap<Assembly, Disk>,
+    /// Targets, and whose memory each shows.
+    exports: BTreeMap<Assembly, Assembly>,
+    heads: BTreeMap<Assembly, Head>,
+}
+
+impl ModelNode {
+    fn new() -> Self {
+        Self {
+            boot: 1,
+            alive: true,
+            memory: 4 * GIB,
+            mount_in_use: false,
+            disks: BTreeMap::new(),
+            exports: BTreeMap::new(),
+            heads: BTreeMap::new(),
+        }
+    }
+
+    /// A power cut.
+    pub(crate) fn reboot(&mut self) {
+        *self = Self { boot: self.boot + 1, memory: self.memory, ..Self::new() };
+    }
+
+    /// Puts an export here behind the controller's back.
+    pub(crate) fn plant_export(&mut self, assembly: &Assembly) {
+        self.disks.insert(assembly.clone(), Disk { bytes: GIB, place: None });
+        self.exports.insert(assembly.clone(), assembly.clone());
+    }
+
+    /// Every assembly that it holds anything of.
+    pub(crate) fn assemblies(&self) -> BTreeSet<Assembly> {
+        let donated = self.disks.keys().chain(self.exports.keys());
+        donated.chain(self.heads.keys()).cloned().collect()
+    }
+}
+
+/// All nodes, by name.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelNodes(pub(crate) BTreeMap<String, ModelNode>);
+
+fn serial(carved: &Assembly, donor: &str) -> String {
+    format!("{carved}@{donor}")
+}
+
+fn parse_serial(serial: &str) -> (Assembly, &str) {
+    let (carved, donor) = serial.split_once('@').unwrap();
+    (carved.parse().unwrap(), donor)
+}
+
+fn of(id: Option<&PoolId>) -> Assembly {
+    Assembly::try_from(id.unwrap()).unwrap()
+}
+
+/// The assembly under which a request's memory was taken.
+fn carved(assembly: &Assembly, carved: u32) -> Assembly {
+    let generation = if carved == 0 { assembly.generation } else { carved };
+    Assembly { name: assembly.name.clone(), generation }
+}
+
+/// An agent's refusals.
+struct Refuse<'a>(&'a str, &'a Call);
+
+impl Refuse<'_> {
+    fn as_kind<T>(&self, kind: FailureKind, said: &str) -> Result<T, Failure> {
+        Err(Failure::new(kind, self.1.words()).on(self.0).saying(said))
+    }
+}
+
+impl ModelNodes {
+    pub(crate) fn new(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| ((*name).to_owned(), ModelNode::new())).collect())
+    }
+
+    pub(crate) fn node(&mut self, name: &str) -> &mut ModelNode {
+        self.0.get_mut(name).unwrap()
+    }
+
+    /// What is held, as "node assembly".
+    pub(crate) fn held(&self) -> BTreeSet<String> {
+        let of_node = |(name, node): (&String, &ModelNode)| {
+            let name = name.clone();
+            let held = node.assemblies().into_iter();
+            held.map(move |held| format!("{name} {held}")).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of_node).collect()
+    }
+
+    /// The memory and the targets that a node lends, as "target of memory".
+    pub(crate) fn lends(&self, name: &str) -> BTreeSet<String> {
+        let node = &self.0[name];
+        let shown = node.exports.iter().map(|(target, disk)| format!("{target} of {disk}"));
+        let hidden = |disk: &&Assembly| !node.exports.values().any(|shown| shown == *disk);
+        let hidden = node.disks.keys().filter(hidden).map(|disk| format!("none of {disk}"));
+        shown.chain(hidden).collect()
+    }
+
+    /// Whether a node has a pool mounted.
+    pub(crate) fn is_mounted(&self, name: &str, assembly: &Assembly) -> bool {
+        self.0[name].heads.get(assembly).is_some_and(|head| head.mount)
+    }
+
+    /// Heads that could write to all of a pool now: mounted, not shut, and with access to a
+    /// usable set of members.
+    pub(crate) fn writers(&self) -> Vec<(String, Assembly)> {
+        let mut writers = Vec::new();
+        for (name, node) in &self.0 {
+            for (assembly, head) in &node.heads {
+                if head.mount && !head.shut && self.has_usable_set(assembly, head) {
+                    writers.push((name.clone(), assembly.clone()));
+                }
+            }
+        }
+        writers
+    }
+
+    fn has_usable_set(&self, assembly: &Assembly, head: &Head) -> bool {
+        let Some(volume) = &head.volume else { return false };
+        let served = |serial: &String| {
+            let (carved, donor) = parse_serial(serial);
+            let node = &self.0[donor];
+            node.exports.get(assembly) == Some(&carved)
+                && node.disks.contains_key(&carved)
+                && head.sessions.contains(serial)
+        };
+        let lost = |at: usize| !volume.members[at].as_ref().is_some_and(served);
+        survives(redundancy(volume.redundancy), volume.members.len(), lost)
+    }
+
+    /// Whether this memory is part of what a head has mounted.
+    pub(crate) fn is_in_use(&self, donor: &str, carved: &Assembly, under: &Assembly) -> bool {
+        let serial = serial(carved, donor);
+        self.0.values().filter_map(|node| node.heads.get(under)).any(|head| {
+            let volume = head.volume.as_ref();
+            head.mount
+                && !head.shut
+                && volume.is_some_and(|v| v.members.contains(&Some(serial.clone())))
+        })
+    }
+
+    fn disk(&self, serial: &str) -> Option<&Disk> {
+        let (carved, donor) = parse_serial(serial);
+        self.0[donor].disks.get(&carved)
+    }
+
+    fn set_place(&mut self, serial: &str, place: Option<(usize, usize)>) {
+        let (carved, donor) = parse_serial(serial);
+        if let Some(disk) = self.node(donor).disks.get_mut(&carved) {
+            disk.place = place;
+        }
+    }
+
+    pub(crate) fn inventory(&self, name: &str) -> Result<Inventory, Failure> {
+        let node = &self.0[name];
+        if !node.alive {
+            return Err(unreachable(name));
+        }
+        let lent: u64 = node.disks.values().map(|disk| disk.bytes).sum();
+        Ok(Inventory {
+            node: name.to_owned(),
+            boot_id: format!("boot-{}", node.boot),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            memory: Some(Memory {
+                total_bytes: node.memory + GIB,
+                available_bytes: node.memory + GIB - lent.min(node.memory),
+                lendable_bytes: node.memory.saturating_sub(lent),
+                floor_bytes: GIB,
+                lent_bytes: lent,
+            }),
+            holdings: self.holdings(node),
+            ..Inventory::default()
+        })
+    }
+
+    fn holdings(&self, node: &ModelNode) -> Vec<Holding> {
+        let holding = |assembly: &Assembly, kind: HoldingKind| Holding {
+            pool: Some(PoolId::from(assembly)),
+            kind: kind.into(),
+            ..Holding::default()
+        };
+        let mut found = Vec::new();
+        for (carved, disk) in &node.disks {
+            let ramdisk = holding(carved, HoldingKind::Ramdisk);
+            found.push(Holding { bytes: disk.bytes, ..ramdisk });
+        }
+        found.extend(node.exports.keys().map(|target| holding(target, HoldingKind::Export)));
+        for (assembly, head) in &node.heads {
+            for serial in &head.sessions {
+                let donor = parse_serial(serial).1;
+                let up = self.0[donor].exports.contains_key(assembly);
+                found.push(Holding {
+                    name: format!("iqn.2026-11.org.rampool:{assembly}.{donor}"),
+                    detail: if up { "LOGGED_IN" } else { "FREE" }.to_owned(),
+                    donor: donor.to_owned(),
+                    ..holding(assembly, HoldingKind::Session)
+                });
+            }
+            if let Some(volume) = &head.volume {
+                let health = Some(self.health(assembly, volume));
+                found.push(Holding { health, ..holding(assembly, HoldingKind::Volume) });
+            }
+            if head.mount {
+                let detail = format!("/rampool/{}", assembly.name);
+                found.push(Holding { detail, ..holding(assembly, HoldingKind::Mount) });
+            }
+        }
+        found
+    }
+
+    fn health(&self, assembly: &Assembly, volume: &Volume) -> VolumeHealth {
+        let member = |serial: &Option<String>| match serial {
+            None => Member { state: MemberState::Missing.into(), ..Member::default() },
+            Some(serial) => {
+                let (carved, donor) = parse_serial(serial);
+                let up = self.0[donor].exports.get(assembly) == Some(&carved);
+                let state = if up { MemberState::InSync } else { MemberState::Faulty };
+                Member { serial: serial.clone(), donor: donor.to_owned(), state: state.into() }
+            }
+        };
+        let spare = |serial: &String| Member {
+            serial: serial.clone(),
+            donor: parse_serial(serial).1.to_owned(),
+            state: MemberState::Spare.into(),
+        };
+        let members: Vec<Member> = volume.members.iter().map(member).collect();
+        let out = members.iter().filter(|member| member.state() != MemberState::InSync).count();
+        VolumeHealth {
+            redundancy: volume.redundancy,
+            lacking: u32::try_from(out).unwrap(),
+            members: members.into_iter().chain(volume.spares.iter().map(spare)).collect(),
+            ..VolumeHealth::default()
+        }
+    }
+
+    /// Does what a call asks, as an agent would.
+    pub(crate) fn carry_out(&mut self, name: &str, call: &Call) -> Result<Answer, Failure> {
+        if !self.0[name].alive {
+            return Err(unreachable(name));
+        }
+        let answer = self.apply(name, call);
+        self.node(name).heads.retain(|_, head| *head != Head::default());
+        answer
+    }
+
+    fn apply(&mut self, name: &str, call: &Call) -> Result<Answer, Failure> {
+        let refuse = Refuse(name, call);
+        match call {
+            Call::GetInventory => {
+                self.inventory(name).map(|inventory| Answer::Inventory(Box::new(inventory)))
+            }
+            Call::CreateExport(request) => self.create_export(name, request, &refuse),
+            Call::FenceExport(request) => {
+                self.node(name).exports.remove(&of(request.pool.as_ref()));
+                Ok(Answer::Done)
+            }
+            Call::DestroyExport(request) => {
+                let target = of(request.pool.as_ref());
+                let carved = carved(&target, request.carved);
+                self.destroy_export(name, &target, &carved, request.force, &refuse)
+            }
+            Call::Attach(request) => {
+                let assembly = of(request.pool.as_ref());
+                for export in &request.exports {
+                    let (carved, donor) = parse_serial(&export.serial);
+                    let node = &self.0[donor];
+                    if !node.alive || node.exports.get(&assembly) != Some(&carved) {
+                        return refuse.as_kind(FailureKind::Failed, "no such target");
+                    }
+                }
+                let serials = request.exports.iter().map(|export| export.serial.clone());
+                let head = self.node(name).heads.entry(assembly).or_default();
+                head.sessions.extend(serials);
+                Ok(Answer::Done)
+            }
+            Call::AssembleVolume(request) => self.assemble(name, request, &refuse),
+            Call::ReplaceMember(request) => {
+                let assembly = of(request.pool.as_ref());
+                self.replace(name, &assembly, &request.old_serial, &request.new_serial, &refuse)
+            }
+            _ => self.apply_to_head(name, call, &refuse),
+        }
+    }
+
+    fn create_export(
+        &mut self,
+        name: &str,
+        request: &CreateExportRequest,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let target = of(request.pool.as_ref());
+        let carved = carved(&target, request.carved);
+        let node = self.node(name);
+        if request.carved != 0 && !node.disks.contains_key(&carved) {
+            return refuse.as_kind(FailureKind::NotFound, "no such ramdisk");
+        }
+        if node.exports.iter().any(|(other, shown)| *other != target && *shown == carved) {
+            return refuse.as_kind(FailureKind::Conflict, "another target shows it");
+        }
+        let new = Disk { bytes: request.bytes, place: None };
+        node.disks.entry(carved.clone()).or_insert(new);
+        node.exports.insert(target, carved.clone());
+        Ok(Answer::Export(Export {
+            donor: name.to_owned(),
+            bytes: request.bytes,
+            serial: serial(&carved, name),
+            carved: request.carved,
+            ..Export::default()
+        }))
+    }
+
+    fn destroy_export(
+        &mut self,
+        name: &str,
+        target: &Assembly,
+        carved: &Assembly,
+        force: bool,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let session = serial(carved, name);
+        let in_session = self.0.values().filter(|node| node.alive).any(|node| {
+            node.heads.get(target).is_some_and(|head| head.sessions.contains(&session))
+        });
+        if in_session && !force && self.0[name].exports.contains_key(target) {
+            return refuse.as_kind(FailureKind::Conflict, "a session is logged in");
+        }
+        let node = self.node(name);
+        node.exports.remove(target);
+        node.exports.remove(carved);
+        if node.exports.values().any(|shown| shown == carved) {
+            return refuse.as_kind(FailureKind::Conflict, "another target shows it");
+        }
+        let freed = node.disks.remove(carved).map_or(0, |disk| disk.bytes);
+        Ok(Answer::Freed(freed))
+    }
+
+    fn assemble(
+        &mut self,
+        name: &str,
+        request: &AssembleVolumeRequest,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let assembly = of(request.pool.as_ref());
+        let head = self.0[name].heads.get(&assembly).cloned().unwrap_or_default();
+        let named = || request.serials.iter().chain(&request.spares);
+        if named().any(|serial| !head.sessions.contains(serial) || self.disk(serial).is_none()) {
+            return refuse.as_kind(FailureKind::Failed, "no such disk");
+        }
+        let answer = Ok(Answer::Volume("/dev/fake".into(), GIB));
+        if head.volume.is_some() {
+            return answer;
+        }
+        let width = request.serials.len();
+        if request.formed == 0 {
+            for (place, serial) in request.serials.iter().enumerate() {
+                self.set_place(serial, Some((place, width)));
+            }
+        }
+        let placed = named().filter_map(|serial| Some((self.disk(serial)?.place?, serial)));
+        let placed: BTreeMap<(usize, usize), &String> = placed.collect();
+        let width = placed.keys().next().map_or(0, |(_, width)| *width);
+        let member = |place| placed.get(&(place, width)).map(|serial| (*serial).clone());
+        let members: Vec<Option<String>> = (0..width).map(member).collect();
+        if width == 0
+            || !survives(redundancy(request.redundancy), width, |at| members[at].is_none())
+        {
+            return refuse.as_kind(FailureKind::Failed, "too many members are missing");
+        }
+        let spare = |serial: &&String| !members.contains(&Some((*serial).clone()));
+        let spares = request.spares.iter().filter(spare).cloned().collect();
+        let volume = Volume { redundancy: request.redundancy, members, spares };
+        self.node(name).heads.entry(assembly).or_default().volume = Some(volume);
+        answer
+    }
+
+    fn replace(
+        &mut self,
+        name: &str,
+        assembly: &Assembly,
+        old: &str,
+        new: &str,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let head = self.0[name].heads.get(assembly).cloned().unwrap_or_default();
+        let Some(mut volume) = head.volume.clone() else {
+            return refuse.as_kind(FailureKind::Failed, "no volume");
+        };
+        let joined = Some(new.to_owned());
+        if volume.members.contains(&joined) {
+            return Ok(Answer::Done);
+        }
+        if !head.sessions.contains(new) || self.disk(new).is_none() {
+            return refuse.as_kind(FailureKind::Failed, "no such disk");
+        }
+        let place = volume.members.iter().position(|member| member.as_deref() == Some(old));
+        let Some(place) = place.or_else(|| volume.members.iter().position(Option::is_none)) else {
+            return refuse.as_kind(FailureKind::NotFound, "no such member");
+        };
+        if !self.has_usable_set(assembly, &head) {
+            return refuse.as_kind(FailureKind::Failed, "nothing to rebuild from");
+        }
+        let width = volume.members.len();
+        volume.members[place] = joined;
+        volume.spares.remove(new);
+        self.set_place(old, None);
+        self.set_place(new, Some((place, width)));
+        self.node(name).heads.entry(assembly.clone()).or_default().volume = Some(volume);
+        Ok(Answer::Done)
+    }
+
+    /// Calls that concern nothing but what a head holds.
+    fn apply_to_head(
+        &mut self,
+        name: &str,
+        call: &Call,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let in_use = self.0[name].mount_in_use;
+        let head = |nodes: &mut Self, id: &Option<PoolId>| {
+            nodes.node(name).heads.get(&of(id.as_ref())).cloned().unwrap_or_default()
+        };
+        let usage = Usage { bytes_total: GIB, bytes_free: GIB, ..Usage::default() };
+        let (assembly, head, answer) = match call {
+            Call::MakeFilesystem(m) if head(self, &m.pool).volume.is_none() => {
+                return refuse.as_kind(FailureKind::Failed, "no volume");
+            }
+            Call::Mount(m) => {
+                assert!(m.readme.contains("MEMORY"));
+                let head = head(self, &m.pool);
+                if head.volume.is_none() {
+                    return refuse.as_kind(FailureKind::Failed, "no volume");
+                }
+                (of(m.pool.as_ref()), Head { mount: true, ..head }, Answer::Usage(usage))
+            }
+            Call::Unmount(m) => {
+                let head = head(self, &m.pool);
+                if head.mount && in_use && !m.force {
+                    return refuse.as_kind(FailureKind::Busy, "used by 4711 (vi, ada)");
+                }
+                let holder = Holder {
+                    pid: 4711,
+                    command: "vi".into(),
+                    user: "ada".into(),
+                    ..Holder::default()
+                };
+                let ended = if head.mount && in_use { vec![holder] } else { Vec::new() };
+                let head = Head { mount: false, shut: false, ..head };
+                (of(m.pool.as_ref()), head, Answer::Unmounted(ended))
+            }
+            Call::StopVolume(m) => {
+                let head = head(self, &m.pool);
+                if head.mount {
+                    return refuse.as_kind(FailureKind::Conflict, "mounted");
+                }
+                (of(m.pool.as_ref()), Head { volume: None, ..head }, Answer::Done)
+            }
+            Call::Detach(m) => {
+                let mut head = head(self, &m.pool);
+                let meant = |serial: &String| {
+                    m.donors.is_empty() || m.donors.iter().any(|d| d == parse_serial(serial).1)
+                };
+                let in_volume = |volume: &Volume| {
+                    let all = volume.members.iter().flatten().chain(&volume.spares);
+                    all.filter(|serial| head.sessions.contains(*serial)).any(meant)
+                };
+                if head.volume.as_ref().is_some_and(in_volume) {
+                    return refuse.as_kind(FailureKind::Conflict, "in a volume");
+                }
+                head.sessions.retain(|serial| !meant(serial));
+                (of(m.pool.as_ref()), head, Answer::Done)
+            }
+            Call::FailVolume(m) => {
+                let head = head(self, &m.pool);
+                (of(m.pool.as_ref()), Head { shut: head.mount, ..head }, Answer::Done)
+            }
+            Call::GetUsage(m) => {
+                if !head(self, &m.pool).mount {
+                    return refuse.as_kind(FailureKind::NotFound, "not mounted");
+                }
+                return Ok(Answer::Usage(Usage { bytes_free: GIB / 2, ..usage }));
+            }
+            Call::ReaddMembers(_) => return Ok(Answer::Readded(ReaddMembersResponse::default())),
+            _ => return Ok(Answer::Done),
+        };
+        self.node(name).heads.insert(assembly, head);
+        Ok(answer)
+    }
+}
+
+fn redundancy(value: i32) -> Redundancy {
+    Redundancy::try_from(value).unwrap_or(Redundancy::None)
+}
+
+fn unreachable(name: &str) -> Failure {
+    Failure::new(FailureKind::NotNow, "reach the node's agent")
+        .on(name)
+        .saying("connection refused")
+}
