@@ -15,7 +15,7 @@ use rampool_proto::v1::{Holding, HoldingKind};
 
 use crate::attach::{self, Whose};
 use crate::command;
-use crate::fail::Impatience;
+use crate::fail::{self, Impatience};
 use crate::holdings;
 use crate::mount;
 use crate::node::Node;
@@ -24,6 +24,9 @@ use crate::volume;
 
 /// systemd answers at once, or not at all.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Of the 45 s that systemd gives the unit.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lets everything go that this node heads, all pools side by side, if the system is shutting
 /// down. Says what could not be let go; nothing of that keeps the system from going down.
@@ -69,12 +72,33 @@ fn headed(holdings: &[Holding]) -> BTreeSet<Assembly> {
 
 fn leave(node: &Arc<Node>, assembly: &Assembly) -> Outcome<()> {
     let _impatience = Impatience::begin(node, assembly);
-    let (_, ended) = mount::unmount(node, assembly, true).during("unmount the pool")?;
-    for holder in ended {
-        tracing::warn!(%assembly, pid = holder.pid, command = holder.command, "ended");
-    }
+    unmount(node, assembly).during("unmount the pool")?;
     volume::stop(node, assembly).during("stop the volume")?;
     attach::detach(node, assembly, &Whose::All).during("detach the exports").map(drop)
+}
+
+/// Others come and go while everything ends; whoever stays to the last must not make the system
+/// wait for disks that are about to go.
+fn unmount(node: &Node, assembly: &Assembly) -> Outcome<()> {
+    let patience = Instant::now() + UNMOUNT_PATIENCE;
+    loop {
+        match mount::unmount(node, assembly, true) {
+            Ok((_, ended)) => {
+                for holder in ended {
+                    tracing::warn!(%assembly, pid = holder.pid, command = holder.command, "ended");
+                }
+                return Ok(());
+            }
+            Err(failure) if Instant::now() < patience => {
+                tracing::warn!(%assembly, %failure, "is tried again");
+            }
+            Err(failure) => {
+                tracing::error!(%assembly, "stays mounted, and is shut down as it is");
+                fail::volume(node, assembly)?;
+                return Err(failure);
+            }
+        }
+    }
 }
 
 /// For the log, and whoever reads it: the pools that lose a donor.

@@ -29,7 +29,7 @@ pub struct Wanted {
     pub kind: FilesystemKind,
     /// Of the volume's stripe.
     pub chunk_kib: u32,
-    /// Number of disks in the stripe.
+    /// Number of disks that carry data in one stripe.
     pub width: u32,
 }
 

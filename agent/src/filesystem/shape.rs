@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 pub struct Stripe {
     /// Bytes on one disk before the next, in KiB.
     pub chunk_kib: u32,
-    /// Number of disks.
+    /// Number of disks that carry data in it: neither copies nor parity.
     pub width: u32,
 }
 

@@ -28,6 +28,9 @@ const KILL_GRACE: Duration = Duration::from_secs(12);
 /// New processes may come while old ones are ended; for ever they are not chased.
 const ROUNDS: usize = 3;
 
+/// A process that has just ended, or another's attempt to unmount, holds a mount for moments.
+const UNEXPLAINED_GRACE: Duration = Duration::from_secs(2);
+
 /// As many holders as a person reads.
 const NAMED: usize = 20;
 
@@ -82,19 +85,26 @@ fn release(
     force: bool,
     ended: &mut Vec<Holder>,
 ) -> Outcome<()> {
-    for _ in 0..ROUNDS {
+    let patience = Instant::now() + UNEXPLAINED_GRACE;
+    let mut rounds = 0;
+    loop {
         match umount2(point, MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => return Ok(()),
             Err(Errno::EBUSY) => {}
             Err(errno) => return Err(refused(point, "unmount it", errno)),
         }
         let holders = holders::processes(&node.roots, held);
-        if !force || holders.is_empty() {
+        let unexplained = holders.is_empty() && holders::others(&node.roots, point).is_empty();
+        if unexplained && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        if !force || holders.is_empty() || rounds == ROUNDS {
             return Err(in_use(node, point, &holders).into());
         }
         ended.extend(end(holders)?);
+        rounds += 1;
     }
-    Err(in_use(node, point, &holders::processes(&node.roots, held)).into())
 }
 
 /// After the last unmount nobody may have the device: not by its own name (`bare`, where users

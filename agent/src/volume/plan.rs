@@ -34,12 +34,18 @@ impl Plan<'_> {
         let foreign = found.iter().position(|found| !self.owns(found.as_ref()));
         match foreign {
             None => self.again(node, &found).during("assemble the array again"),
-            Some(foreign) if self.made_as.is_some() => {
+            Some(foreign) if self.made_as.is_some() || self.was_used(&found) => {
                 let (disk, found) = (&self.disks[foreign], found[foreign].as_ref());
                 Err(self.refuse_foreign(node, disk, found).into())
             }
             Some(_) => self.create(node).during("make the array"),
         }
+    }
+
+    /// Whether some of the disks are members of the array, and it was written to: then it is no
+    /// leftover of an attempt to make it. (Of a stripe md counts no events.)
+    fn was_used(&self, found: &[Option<Superblock>]) -> bool {
+        found.iter().flatten().any(|found| self.owns(Some(found)) && found.events > 0)
     }
 
     fn made_as(&self) -> &str {

@@ -1,14 +1,15 @@
 //! Takes members back that were only cut off: the bitmap knows what they missed.
 
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::{FailureKind, Redundancy};
+
 use super::array::{self, Array, Member, State};
 use super::members;
 use super::{mdadm, replace};
 use crate::attach::disks::{self, OurDisk};
 use crate::attach::sessions;
 use crate::node::Node;
-use crate::outcome::Outcome;
-use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{FailureKind, Redundancy};
+use crate::outcome::{Outcome, failure};
 
 /// What became of the members that were to be taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub fn readd(node: &Node, assembly: &Assembly, serials: &[String]) -> Outcome<Re
     let arrays = array::of_disks(&node.roots, &volume.name);
     if arrays.iter().any(|array| array.redundancy() == Redundancy::None) {
         let said = "a volume without redundancy loses no member that could be taken back";
-        return Err(crate::outcome::failure(FailureKind::Invalid, said)
+        return Err(failure(FailureKind::Invalid, said)
             .by(volume.device.display().to_string())
             .into());
     }

@@ -59,6 +59,8 @@ pub struct Progress {
 pub(super) enum Seen {
     /// The kernel copies.
     Copying(Progress),
+    /// It is about to begin, or has just ended.
+    Waiting,
     /// Something is to be done.
     Idle,
 }
@@ -90,6 +92,7 @@ pub async fn run(node: Arc<Node>, wanted: Replacement, tell: impl Fn(Progress)) 
 
 async fn drive(node: &Arc<Node>, wanted: &Replacement, tell: impl Fn(Progress)) -> Outcome<()> {
     let mut last = (Progress::default(), Instant::now());
+    let mut told = 0;
     // The first step joins whatever an earlier call began.
     let mut act = true;
     loop {
@@ -106,7 +109,11 @@ async fn drive(node: &Arc<Node>, wanted: &Replacement, tell: impl Fn(Progress)) 
         if let Seen::Copying(progress) = seen
             && progress.done != last.0.done
         {
-            tell(progress);
+            // Where it begins and where it ends, md tells none of what is done.
+            if progress.done > told {
+                told = progress.done;
+                tell(progress);
+            }
             last = (progress, Instant::now());
         }
         let still = last.1.elapsed();
@@ -131,11 +138,9 @@ fn look(node: &Node, wanted: &Replacement) -> Outcome<Seen> {
     if rebuild::next(&array, &pair) != Next::Wait {
         return Ok(Seen::Idle);
     }
-    Ok(Seen::Copying(array.sync.map_or(Progress::default(), |sync| Progress {
-        done: sync.done,
-        total: sync.total,
-        per_second: sync.per_second,
-    })))
+    Ok(array.sync.map_or(Seen::Waiting, |sync| {
+        Seen::Copying(Progress { done: sync.done, total: sync.total, per_second: sync.per_second })
+    }))
 }
 
 fn step(node: &Node, wanted: &Replacement) -> Outcome<Step> {

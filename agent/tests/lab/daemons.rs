@@ -7,7 +7,7 @@ use crate::trio::{PIECE, Trio};
 
 /// Writes with a pattern of its own and reads it back, until told to stop; then says `well`.
 const VERIFY: &str = "i=0; while ! test -e /tmp/enough; do i=$((i+1)); \
-    yes $i | head -c 4194304 > /tmp/pattern; \
+    yes $i | head -c 1048576 > /tmp/pattern; \
     dd if=/tmp/pattern of=/rampool/demo/v bs=64k oflag=direct conv=notrunc status=none || exit 1; \
     dd if=/rampool/demo/v bs=64k iflag=direct status=none | cmp - /tmp/pattern || exit 1; \
     echo $i > /tmp/rounds; done; echo well";
@@ -19,7 +19,7 @@ pub(crate) fn iscsid_dies_and_comes_back_under_load(trio: &Trio<'_>) {
     let more = "r=$(cat /tmp/rounds 2>/dev/null || echo 0); \
                 until test $(cat /tmp/rounds 2>/dev/null || echo 0) -gt $((r+2)); do sleep 0.05; done";
     node.sh(more).unwrap();
-    for _ in 0..3 {
+    for _ in 0..2 {
         node.sh("kill -9 $(pidof iscsid); while pidof iscsid; do sleep 0.02; done").unwrap();
         // The kernel's part goes on alone, and with its daemon again.
         node.sh(more).unwrap();

@@ -459,7 +459,11 @@ fn a_redundant_volume_is_put_together_again_without_a_member(ring: &Ring<'_>) {
     let refused = ring.head.assemble_volume(formed(&[one.clone(), three.clone(), five]));
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), FailureKind::Conflict, "{refused}");
-    assert!(refused.said.contains("carries no array, not that of demo.1"), "{refused}");
+    assert!(refused.said.contains("carries no array, not \"rp.demo.1\""), "{refused}");
+    // Nor is it made anew while one of its members is there.
+    let anew = volume(Redundancy::Mirror, &[one.clone(), ring.exports[4].clone()], &[]);
+    let refused = ring.head.assemble_volume(anew).unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::Conflict, "{refused}");
     // One of each pair will do.
     ring.head.assemble_volume(formed(&[one.clone(), three.clone()])).unwrap();
     assert!(ring.head.assemble_volume(formed(&[one, three])).unwrap().already);
