@@ -12,6 +12,7 @@
 //! | [`nodes`] | one watch a node: who answers, and what they hold |
 //! | [`agents`] | what can be asked of an agent |
 //! | [`reconcile`] | what is wanted against what nodes hold |
+//! | `repair` | pools in use that are not well |
 //! | [`doctor`] | what is wrong on a node, and what mends it; pure |
 //! | [`lease`] | when a pool expires; pure |
 //! | [`version`] | which agents go with this controller; pure |
@@ -35,6 +36,7 @@ pub mod profile;
 pub mod readme;
 pub mod reap;
 pub mod reconcile;
+mod repair;
 pub mod recover;
 pub mod serve;
 pub mod service;
