@@ -117,6 +117,7 @@ pub async fn run(
     mut news: mpsc::UnboundedReceiver<String>,
 ) {
     let mut pauses = Pauses::default();
+    let mut pressed = Pressed::default();
     let mut repair = Repair::new(Arc::clone(&pools), Arc::clone(&nodes));
     let mut tick = tokio::time::interval(TICK);
     let mut forgotten: Option<Instant> = None;
@@ -214,9 +215,7 @@ async fn keep_to_leases(pools: &Arc<Pools>, pauses: &mut Pauses) {
 /// Moves pieces off donors that run out of memory, where the pools' profiles allow it.
 fn relieve(pools: &Arc<Pools>, nodes: &Nodes, pressed: &mut Pressed, pauses: &mut Pauses) {
     let allowed = |record: &PoolRecord| pools.may_relieve(record);
-    for Move { pool, donor } in
-        pressed.to_move(&nodes.all(), &pools.records(), allowed, now_ms())
-    {
+    for Move { pool, donor } in pressed.to_move(&nodes.all(), &pools.records(), allowed, now_ms()) {
         if pauses.try_now(format!("pressure on {donor} of {pool}")) {
             let pools = Arc::clone(pools);
             tokio::spawn(async move {
