@@ -12,6 +12,7 @@
 //! | [`nodes`] | one watch a node: who answers, and what they hold |
 //! | [`agents`] | what can be asked of an agent |
 //! | [`reconcile`] | what is wanted against what nodes hold |
+//! | `repair` | pools in use that are not well |
 //! | [`doctor`] | what is wrong on a node, and what mends it; pure |
 //! | [`lease`] | when a pool expires; pure |
 //! | [`version`] | which agents go with this controller; pure |
@@ -36,6 +37,7 @@ pub mod readme;
 pub mod reap;
 pub mod reconcile;
 pub mod recover;
+mod repair;
 pub mod serve;
 pub mod service;
 pub mod spec;

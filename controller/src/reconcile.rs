@@ -20,6 +20,8 @@ use crate::clock::now_ms;
 use crate::nodes::Nodes;
 use crate::pool::Pools;
 use crate::pool::record::{Phase, PoolRecord};
+use crate::pressure::{Move, Pressed};
+use crate::repair::Repair;
 
 /// News of nodes come at once; this is for what was stuck on a node that answers.
 const TICK: Duration = Duration::from_secs(5);
@@ -115,6 +117,8 @@ pub async fn run(
     mut news: mpsc::UnboundedReceiver<String>,
 ) {
     let mut pauses = Pauses::default();
+    let mut pressed = Pressed::default();
+    let mut repair = Repair::new(Arc::clone(&pools), Arc::clone(&nodes));
     let mut tick = tokio::time::interval(TICK);
     let mut forgotten: Option<Instant> = None;
     // A node that hangs must not keep the others from being looked after.
@@ -135,7 +139,9 @@ pub async fn run(
             _ = tick.tick() => {}
         }
         go_on(&pools, &nodes, &mut pauses);
+        repair.look(|what| pauses.try_now(what)).await;
         keep_to_leases(&pools, &mut pauses).await;
+        relieve(&pools, &nodes, &mut pressed, &mut pauses);
         for left in to_sweep(&pools, &nodes) {
             if !under_way.contains(&left) && pauses.try_now(format!("{left:?}")) {
                 under_way.insert(left.clone());
@@ -202,6 +208,22 @@ async fn keep_to_leases(pools: &Arc<Pools>, pauses: &mut Pauses) {
         // Nobody follows it: what was begun is seen through.
         if let Err(failure) = pools.down(record.assembly.name.as_str(), true) {
             tracing::error!(pool = %record.assembly, %failure, "not released at its lease's end");
+        }
+    }
+}
+
+/// Moves pieces off donors that run out of memory, where the pools' profiles allow it.
+fn relieve(pools: &Arc<Pools>, nodes: &Nodes, pressed: &mut Pressed, pauses: &mut Pauses) {
+    let allowed = |record: &PoolRecord| pools.may_relieve(record);
+    for Move { pool, donor } in pressed.to_move(&nodes.all(), &pools.records(), allowed, now_ms()) {
+        if pauses.try_now(format!("pressure on {donor} of {pool}")) {
+            let pools = Arc::clone(pools);
+            tokio::spawn(async move {
+                // Nobody follows it: what was begun is seen through.
+                if let Err(failure) = pools.replace(&pool, &donor, "").await {
+                    tracing::warn!(pool, node = donor, %failure, "not moved off under pressure");
+                }
+            });
         }
     }
 }

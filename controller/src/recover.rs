@@ -12,7 +12,7 @@ use rampool_proto::v1::{
     Placement, PoolId, PoolSpec, Redundancy, VolumeHealth,
 };
 
-use crate::planner::redundancy::{data_halves, is_redundant, survives};
+use crate::planner::redundancy::{data_halves, group_width, is_redundant, survives};
 use crate::pool::record::{Debt, Owed, Phase, PoolRecord};
 use crate::spec::{BUILT_IN_PATIENCE_SECONDS, BUILT_IN_REDUNDANT_PATIENCE_SECONDS};
 
@@ -313,7 +313,7 @@ impl Look<'_> {
             } else {
                 health.redundancy
             },
-            group_width: 0,
+            group_width: group_width(redundancy, pieces.len()),
             usable_share: halves as f64 / (2 * lent.max(1)) as f64,
             pieces,
             spares,

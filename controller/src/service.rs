@@ -186,23 +186,24 @@ impl Controller for ControllerService {
 
     async fn wait(
         &self,
-        _: Request<v1::WaitRequest>,
+        request: Request<v1::WaitRequest>,
     ) -> Result<Response<Self::WaitStream>, Status> {
-        Err(Status::unimplemented("WaitRequest"))
+        Ok(self.stream(self.pools.wait(&request.into_inner().pool).await?))
     }
 
     async fn replace(
         &self,
-        _: Request<v1::ReplaceRequest>,
+        request: Request<v1::ReplaceRequest>,
     ) -> Result<Response<Self::ReplaceStream>, Status> {
-        Err(Status::unimplemented("ReplaceRequest"))
+        let v1::ReplaceRequest { pool, old, new } = request.into_inner();
+        Ok(self.stream(self.pools.replace(&pool, &old, &new).await?))
     }
 
     async fn evacuate(
         &self,
-        _: Request<v1::EvacuateRequest>,
+        request: Request<v1::EvacuateRequest>,
     ) -> Result<Response<Self::EvacuateStream>, Status> {
-        Err(Status::unimplemented("EvacuateRequest"))
+        Ok(self.stream(self.pools.evacuate(&request.into_inner().node)?))
     }
 
     async fn drain(
@@ -221,16 +222,17 @@ impl Controller for ControllerService {
 
     async fn failover(
         &self,
-        _: Request<v1::FailoverRequest>,
+        request: Request<v1::FailoverRequest>,
     ) -> Result<Response<Self::FailoverStream>, Status> {
-        Err(Status::unimplemented("FailoverRequest"))
+        let v1::FailoverRequest { pool, head, force } = request.into_inner();
+        Ok(self.stream(self.pools.failover(&pool, &head, force).await?))
     }
 
     async fn fail(
         &self,
-        _: Request<v1::FailRequest>,
+        request: Request<v1::FailRequest>,
     ) -> Result<Response<Self::FailStream>, Status> {
-        Err(Status::unimplemented("FailRequest"))
+        Ok(self.stream(self.pools.fail(&request.into_inner().pool).await?))
     }
 
     async fn renew(

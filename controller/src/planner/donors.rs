@@ -1,12 +1,10 @@
 //! Which nodes lend, and how much each. All pieces of a pool are equal, so the smallest donor
 //! bounds them all.
 
-use std::ops::RangeInclusive;
-
 use rampool_proto::size::Size as Bytes;
 use rampool_proto::v1::{Failure, FailureKind};
 
-use super::redundancy::{self, WIDEST_GROUP};
+use super::redundancy;
 use super::volume::{MIB, Striping};
 use super::{Candidate, Reach, racks, refused, require_usable, too_large};
 use crate::spec::{Donors, Size, Wanted};
@@ -57,16 +55,12 @@ impl Ask {
         Err(invalid(said).advising("name fewer donors, or use layout md"))
     }
 
-    /// The widths to try where the controller picks among `able`.
-    fn widths(self, able: usize) -> RangeInclusive<usize> {
+    /// The widths to try where the controller picks among `able`, the narrowest first.
+    fn widths(self, able: usize) -> Vec<usize> {
         let redundancy = self.striping.redundancy;
         let most = able.min(self.striping.widest()).saturating_sub(self.spares);
-        let most = if redundancy::check_width(redundancy, most).is_ok() {
-            most
-        } else {
-            most.min(WIDEST_GROUP)
-        };
-        redundancy::least_width(redundancy)..=most
+        let possible = |width: &usize| redundancy::check_width(redundancy, *width).is_ok();
+        (redundancy::least_width(redundancy)..=most).filter(possible).collect()
     }
 
     /// What would fit if each of `width` donors lent `least`, in the words of the request.
@@ -172,11 +166,11 @@ fn widest_useful(
 ) -> Option<usize> {
     let redundancy = ask.striping.redundancy;
     let widths = ask.widths(able.len());
-    let least = *widths.start();
+    let least = redundancy::least_width(redundancy);
     let useful: Vec<(usize, u64)> = widths
-        .clone()
+        .iter()
         .rev()
-        .filter_map(|width| Some((width, fits(width)?)))
+        .filter_map(|width| Some((*width, fits(*width)?)))
         .filter(|(width, piece)| *width == least || *piece >= LEAST_USEFUL_PIECE)
         .collect();
     let labelled = able.iter().any(|donor| !donor.rack.is_empty());
@@ -218,11 +212,12 @@ fn nothing_fits(count: Option<usize>, ask: Ask, able: &[Candidate]) -> Failure {
         )
     };
     let widths = match count {
-        Some(count) => count..=count,
+        Some(count) => vec![count],
         None => ask.widths(able.len()),
     };
     let lent = |width: usize| able.get(width + ask.spares - 1).map(|donor| donor.lendable);
     let best = widths
+        .into_iter()
         .filter_map(|width| Some((width, lent(width)?)))
         .max_by_key(|(width, lent)| ask.striping.usable(lent / MIB * MIB, *width));
     let fits = best.and_then(|(width, lent)| Some((width, ask.fitting(lent, width)?)));

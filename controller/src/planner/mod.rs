@@ -89,7 +89,7 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         patience_seconds: spec.patience_seconds,
         notes,
         redundancy: spec.redundancy,
-        group_width: 0,
+        group_width: redundancy::group_width(striping.redundancy, width),
         // Both are small numbers of donors, exact as floating point.
         usable_share: halves as f64 / (2 * lent) as f64,
     })

@@ -4,7 +4,7 @@
 use rampool_proto::v1::{PoolSpec, Redundancy, VolumeLayout};
 
 use super::donors::Chosen;
-use super::redundancy::{bears, is_redundant};
+use super::redundancy::{bears, group_width, is_redundant};
 use super::{Candidate, racks};
 
 /// The notes of a plan.
@@ -52,7 +52,13 @@ pub(crate) fn loss(redundancy: Redundancy, width: usize) -> String {
         Redundancy::Parity | Redundancy::DoubleParity => {
             let may = if bears(redundancy) == 1 { "one" } else { "two" };
             let name = super::redundancy::name(redundancy);
-            format!("any {may} of {width} donors may be lost ({name})")
+            match group_width(redundancy, width) {
+                0 => format!("any {may} of {width} donors may be lost ({name})"),
+                group => format!(
+                    "any {may} of {group} donors may be lost, in each of {} groups ({name})",
+                    width / group as usize
+                ),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rampool_proto::v1::Redundancy;
 
 use super::Candidate;
-use super::redundancy::{bears, companions};
+use super::redundancy::{bears, companions, groups};
 
 /// A donor's rack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,9 @@ fn most_in_one(redundancy: Redundancy, width: usize) -> usize {
         Redundancy::None | Redundancy::Unspecified => width,
         // Each copy's other half lies elsewhere.
         Redundancy::Mirror => width / 2,
-        Redundancy::Parity | Redundancy::DoubleParity => bears(redundancy),
+        Redundancy::Parity | Redundancy::DoubleParity => {
+            bears(redundancy) * groups(redundancy, width).unwrap_or(1)
+        }
     }
 }
 
@@ -90,23 +92,28 @@ fn apart(redundancy: Redundancy, width: usize, able: &[Candidate]) -> Vec<usize>
 /// The donors in an order in which no more of one rack than may be lost belong together: as
 /// they are if that is so already, and as near to it as can be if there are too few racks.
 pub(super) fn arrange(redundancy: Redundancy, donors: Vec<Candidate>) -> Vec<Candidate> {
-    if redundancy != Redundancy::Mirror || fatal(redundancy, &donors).is_empty() {
+    if fatal(redundancy, &donors).is_empty() {
         return donors;
     }
     let mut by_rack: BTreeMap<Rack<'_>, Vec<usize>> = BTreeMap::new();
     for (at, rack) in racks_of(&donors).into_iter().enumerate() {
         by_rack.entry(rack).or_default().push(at);
     }
-    let mut groups: Vec<Vec<usize>> = by_rack.into_values().collect();
+    let mut racks: Vec<Vec<usize>> = by_rack.into_values().collect();
     // The fullest rack first; of equals, the one of the first donor.
-    groups.sort_by_key(|group| (std::cmp::Reverse(group.len()), group[0]));
-    let in_racks: Vec<usize> = groups.concat();
-    // Every other place, then those between: donors of one rack are neighbours only if the
-    // rack has more than half of them all.
+    racks.sort_by_key(|rack| (std::cmp::Reverse(rack.len()), rack[0]));
+    let in_racks: Vec<usize> = racks.concat();
     let width = donors.len();
-    let places = (0..width).step_by(2).chain((1..width).step_by(2));
+    // Donors of one rack are dealt out to the groups in turn. Mirrors: every other place, then
+    // those between, so that they are neighbours only if the rack has more than half of all.
+    let places: Vec<usize> = match groups(redundancy, width) {
+        Some(count) if redundancy != Redundancy::Mirror => {
+            (0..width).map(|at| at % count * (width / count) + at / count).collect()
+        }
+        _ => (0..width).step_by(2).chain((1..width).step_by(2)).collect(),
+    };
     let mut order = vec![0; width];
-    for (place, donor) in places.zip(in_racks) {
+    for (place, donor) in places.into_iter().zip(in_racks) {
         order[place] = donor;
     }
     order.into_iter().map(|at| donors[at].clone()).collect()
@@ -162,7 +169,7 @@ mod tests {
     }
 
     fn any_donors() -> impl Strategy<Value = Vec<Candidate>> {
-        prop::collection::vec(prop::sample::select(vec!["", "a", "b", "c", "d"]), 2..16)
+        prop::collection::vec(prop::sample::select(vec!["", "a", "b", "c", "d"]), 2..24)
             .prop_map(|racks| donors(&racks))
     }
 
@@ -184,11 +191,12 @@ mod tests {
 
         #[test]
         fn what_was_chosen_by_racks_bears_the_loss_of_any_one(
-            donors in any_donors(), width in 2..=10usize, kind in 0..3usize
+            donors in any_donors(), width in 2..=15usize, kind in 0..3usize
         ) {
             let redundancy =
                 [Redundancy::Mirror, Redundancy::Parity, Redundancy::DoubleParity][kind];
-            if let Some(chosen) = choose(redundancy, width, &donors) {
+            let able = groups(redundancy, width).is_some();
+            if let Some(chosen) = choose(redundancy, width, &donors).filter(|_| able) {
                 prop_assert_eq!(chosen.len(), width);
                 let arranged = arrange(redundancy, chosen);
                 prop_assert!(fatal(redundancy, &arranged).is_empty(), "{:?}", arranged);

@@ -8,6 +8,10 @@ use rampool_proto::v1::{Placement, Redundancy};
 /// more is lost meanwhile.
 pub const WIDEST_GROUP: usize = 10;
 
+/// The most parity groups of one volume: each is a device of its own on the head, whose name has
+/// room for one digit or letter to tell them apart (the agent's `names::MOST_GROUPS`).
+pub const MOST_GROUPS: usize = 36;
+
 /// Its name as people write it.
 #[must_use]
 pub fn name(redundancy: Redundancy) -> &'static str {
@@ -58,12 +62,37 @@ pub(super) fn check_width(redundancy: Redundancy, width: usize) -> Result<(), St
     if width < least {
         return Err(format!("{width} donors; redundancy {name} needs at least {least}"));
     }
-    if has_parity(redundancy) && width > WIDEST_GROUP {
-        return Err(format!(
-            "{width} donors; redundancy {name} has at most {WIDEST_GROUP} (a mirror may be wider)"
-        ));
+    if groups(redundancy, width).is_some() {
+        return Ok(());
     }
-    Ok(())
+    let fits = |width: &usize| groups(redundancy, *width).is_some();
+    let below = (least..width).rev().find(fits).unwrap_or(least);
+    let above = (width..2 * width).find(fits).map_or_else(String::new, |w| format!(" or {w}"));
+    Err(format!(
+        "{width} donors make no equal groups of at most {WIDEST_GROUP} for redundancy {name}; \
+         {below}{above} do"
+    ))
+}
+
+/// The number of equal parity groups that so many members make: as few as can be. 1 where there
+/// is no parity, or few members; `None` where they make none.
+#[must_use]
+pub fn groups(redundancy: Redundancy, width: usize) -> Option<usize> {
+    if !has_parity(redundancy) || width <= WIDEST_GROUP {
+        return Some(1);
+    }
+    let able =
+        |count: &usize| width.is_multiple_of(*count) && width / count >= least_width(redundancy);
+    (width.div_ceil(WIDEST_GROUP)..=MOST_GROUPS.min(width)).find(able)
+}
+
+/// The members of one group, as the wire has it: 0 where all are one.
+#[must_use]
+pub fn group_width(redundancy: Redundancy, width: usize) -> u32 {
+    match groups(redundancy, width) {
+        Some(count) if count > 1 => u32::try_from(width / count).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Twice the number of members whose worth of data the volume holds: an odd mirror has a half.
@@ -73,7 +102,8 @@ pub fn data_halves(redundancy: Redundancy, width: usize) -> usize {
         Redundancy::None | Redundancy::Unspecified => 2 * width,
         Redundancy::Mirror => width,
         Redundancy::Parity | Redundancy::DoubleParity => {
-            2 * width.saturating_sub(bears(redundancy))
+            let groups = groups(redundancy, width).unwrap_or(1);
+            2 * width.saturating_sub(groups * bears(redundancy))
         }
     }
 }
@@ -100,7 +130,11 @@ pub fn companions(redundancy: Redundancy, width: usize) -> Vec<Vec<usize>> {
         }
         // Copies go on from the end of one row to the beginning of the next.
         Redundancy::Mirror => (0..width).map(|at| vec![at, (at + 1) % width]).collect(),
-        Redundancy::Parity | Redundancy::DoubleParity => vec![(0..width).collect()],
+        Redundancy::Parity | Redundancy::DoubleParity => {
+            let one = width / groups(redundancy, width).unwrap_or(1);
+            let members = Vec::from_iter(0..width);
+            members.chunks(one.max(1)).map(<[usize]>::to_vec).collect()
+        }
     }
 }
 
@@ -137,12 +171,30 @@ mod tests {
             (Redundancy::Mirror, 1, "mirror needs at least 2"),
             (Redundancy::Parity, 2, "parity needs at least 3"),
             (Redundancy::DoubleParity, 3, "double-parity needs at least 4"),
-            (Redundancy::Parity, 11, "at most 10"),
+            (Redundancy::Parity, 11, "redundancy parity; 10 or 12 do"),
+            (Redundancy::DoubleParity, 13, "12 or 14 do"),
         ] {
             let said = check_width(redundancy, width).unwrap_err();
             assert!(said.contains(word), "{said}");
         }
         assert!(check_width(Redundancy::Mirror, 135).is_ok());
+    }
+
+    #[test]
+    fn wide_parity_volumes_are_few_equal_groups() {
+        assert_eq!(groups(Redundancy::Parity, 10), Some(1));
+        assert_eq!(groups(Redundancy::Parity, 12), Some(2));
+        assert_eq!(groups(Redundancy::Parity, 21), Some(3));
+        assert_eq!(groups(Redundancy::Parity, 23), None);
+        assert_eq!(groups(Redundancy::Mirror, 23), Some(1));
+        assert_eq!(
+            (group_width(Redundancy::Parity, 40), group_width(Redundancy::Parity, 9)),
+            (10, 0)
+        );
+        assert_eq!(data_halves(Redundancy::DoubleParity, 20), 2 * 16);
+        // One of each group may be lost, two of one may not.
+        assert!(survives(Redundancy::Parity, 20, |at| at == 9 || at == 10));
+        assert!(!survives(Redundancy::Parity, 20, |at| at == 8 || at == 9));
     }
 
     #[test]

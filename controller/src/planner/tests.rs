@@ -197,13 +197,19 @@ fn widths_that_a_redundancy_cannot_have_are_refused_with_what_it_can() {
         (of(Redundancy::Mirror, "n1"), "at least 2"),
         (of(Redundancy::Parity, "n[1-2]"), "at least 3"),
         (of(Redundancy::DoubleParity, "n[1-3]"), "at least 4"),
-        (of(Redundancy::Parity, "n[1-11]"), "at most 10"),
+        (of(Redundancy::Parity, "n[1-11]"), "10 or 12 do"),
     ] {
         assert_eq!(failure.kind(), FailureKind::Invalid, "{failure}");
         assert!(failure.said.contains(word), "{word}: {failure}");
     }
     let free = PoolSpec { donors: String::new(), ..redundant(Redundancy::Parity) };
-    assert_eq!(planned(&free, &nodes).unwrap().pieces.len(), 10);
+    assert_eq!(planned(&free, &nodes).unwrap().pieces.len(), 10, "11 make no equal groups");
+    let wide = PoolSpec { donors: "n[1-12]".into(), ..free.clone() };
+    let wide = planned(&wide, &nodes).unwrap();
+    assert_eq!((wide.pieces.len(), wide.group_width), (12, 6));
+    assert!(
+        wide.notes.iter().any(|note| note.contains("any one of 6 donors may be lost, in each"))
+    );
     let few = planned(&free, &nodes[..3]).unwrap_err();
     assert!(few.said.contains("3 donors are needed; 2 reachable"), "{few}");
 }

@@ -67,11 +67,14 @@ impl Striping {
     /// than a volume can have.
     #[must_use]
     pub fn usable(self, piece: u64, width: usize) -> Option<u64> {
-        let (overhead, unit) = self.overhead_and_unit(piece, width);
-        let units = piece.saturating_sub(overhead) / unit;
-        // The kernel counts whole chunks too: an odd one of an odd mirror has no second copy.
-        let all = u128::from(units) * self.halves(width) / 2;
-        let bytes = u64::try_from(all.checked_mul(u128::from(unit))?).ok()?;
+        let bytes = match self.over_groups(width) {
+            None => self.of_one(piece, width)?,
+            Some(over) => {
+                let group = self.of_one(piece, width / over.groups)?;
+                let units = group.saturating_sub(MD_DATA_OFFSET) / over.unit;
+                (units * over.unit).checked_mul(over.groups as u64)?
+            }
+        };
         (bytes <= LARGEST_VOLUME).then_some(bytes)
     }
 
@@ -79,6 +82,35 @@ impl Striping {
     /// least one, but where LVM's extents double. `None` if there is none.
     #[must_use]
     pub fn piece_for(self, size: u64, width: usize) -> Option<u64> {
+        let piece = match self.over_groups(width) {
+            None => self.piece_for_one(size, width)?,
+            Some(over) => {
+                let units = size.div_ceil(over.unit.checked_mul(over.groups as u64)?);
+                let group = units.checked_mul(over.unit)?.checked_add(MD_DATA_OFFSET)?;
+                self.piece_for_one(group, width / over.groups)?
+            }
+        };
+        self.usable(piece, width).map(|_| piece)
+    }
+
+    /// The stripe over parity groups, where there are several: an array of arrays, with what md
+    /// keeps at the front of each, in chunks of one full stripe of a group.
+    fn over_groups(self, width: usize) -> Option<Over> {
+        let groups = redundancy::groups(self.redundancy, width).filter(|groups| *groups > 1)?;
+        let data = (width / groups).saturating_sub(redundancy::bears(self.redundancy));
+        Some(Over { groups, unit: self.chunk.checked_mul(data as u64)? })
+    }
+
+    /// Usable bytes of one array or logical volume.
+    fn of_one(self, piece: u64, width: usize) -> Option<u64> {
+        let (overhead, unit) = self.overhead_and_unit(piece, width);
+        let units = piece.saturating_sub(overhead) / unit;
+        // The kernel counts whole chunks too: an odd one of an odd mirror has no second copy.
+        let all = u128::from(units) * self.halves(width) / 2;
+        u64::try_from(all.checked_mul(u128::from(unit))?).ok()
+    }
+
+    fn piece_for_one(self, size: u64, width: usize) -> Option<u64> {
         let halves = Some(self.halves(width)).filter(|halves| *halves > 0)?;
         let (mut overhead, mut unit) = self.overhead_and_unit(0, width);
         loop {
@@ -88,11 +120,18 @@ impl Striping {
             let piece = data.checked_add(overhead)?.checked_next_multiple_of(MIB)?;
             let needed = self.overhead_and_unit(piece, width);
             if needed.1 <= unit {
-                return self.usable(piece, width).map(|_| piece);
+                return Some(piece);
             }
             (overhead, unit) = needed;
         }
     }
+}
+
+/// A stripe over groups.
+struct Over {
+    groups: usize,
+    /// Its chunk, in bytes.
+    unit: u64,
 }
 
 fn lvm_extent(piece: u64, width: usize) -> u64 {
@@ -166,6 +205,16 @@ mod tests {
         assert_eq!(lvm_extent((1 << 43) + MIB, 128), 2 * MIB);
         let piece = LVM.piece_for(3 << 50, 128).unwrap();
         assert!(LVM.usable(piece, 128).unwrap() >= 3 << 50);
+    }
+
+    #[test]
+    fn a_stripe_over_groups_has_a_front_of_its_own_and_coarser_chunks() {
+        let wide = Striping { redundancy: Redundancy::Parity, ..MD };
+        // Each group of ten: nine times 255 MiB, less 1 MiB, in chunks of 576 KiB.
+        let group = (9 * 255 - 1) * MIB / (576 << 10) * (576 << 10);
+        assert_eq!(wide.usable(256 * MIB, 20), Some(2 * group));
+        assert_eq!(wide.piece_for(2 * group, 20), Some(256 * MIB));
+        assert_eq!(wide.piece_for(2 * group + 1, 20), Some(257 * MIB));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::Pools;
-use super::operation::Kind;
+use super::operation::{Kind, Operation};
 use super::record::{Phase, PoolRecord};
 use super::state::Input;
+use super::{Events, Pools};
 
 impl Pools {
     /// Settles what was under way when the controller last ended.
@@ -33,15 +33,16 @@ impl Pools {
         self.begin_on(name, Input::Retry);
     }
 
-    /// Takes back the members of a pool in use that were only cut off.
-    pub fn readd(self: &Arc<Self>, name: &str) {
-        self.begin_on(name, Input::Readd);
+    /// Takes back the members of a pool in use that were only cut off; unless something is
+    /// already going on.
+    pub fn readd(self: &Arc<Self>, name: &str) -> Option<Events> {
+        self.begin_on(name, Input::Readd).map(|operation| operation.subscribe())
     }
 
-    fn begin_on(self: &Arc<Self>, name: &str, first: Input) {
-        let Some(slot) = self.slot(name) else { return };
+    fn begin_on(self: &Arc<Self>, name: &str, first: Input) -> Option<Arc<Operation>> {
+        let slot = self.slot(name)?;
         let mut now = slot.lock();
-        let Some(record) = now.record.clone().filter(|_| now.operation.is_none()) else { return };
+        let record = now.record.clone().filter(|_| now.operation.is_none())?;
         let (kind, first) = match &record.phase {
             // Nobody waits any more for a pool found half made.
             Phase::Creating => (Kind::Release, Input::Restarted),
@@ -52,10 +53,12 @@ impl Pools {
             }
             Phase::FailingOver(over) => (Kind::Failover { head: over.head.clone() }, first),
             Phase::Ready | Phase::Failed(_) => (Kind::Repair, first),
-            Phase::Released(_) => return,
+            Phase::Released(_) => return None,
         };
         let record = PoolRecord::clone(&record);
-        now.operation = Some(self.begin(&slot, kind, record, first, None));
+        let operation = self.begin(&slot, kind, record, first, None);
+        now.operation = Some(Arc::clone(&operation));
+        Some(operation)
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
 //! | `up`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
+//! | `turn` | one operation a pool at a time |
 //! | `go_on` | what is done without being asked |
 //! | `candidates` | the nodes as the planner sees them |
 //! | `drain` | nodes that take no new pieces |
@@ -27,6 +28,9 @@ mod candidates;
 mod down;
 mod drain;
 mod drive;
+mod evacuate;
+mod fail;
+mod failover;
 mod go_on;
 pub mod health;
 mod journal;
@@ -36,12 +40,15 @@ mod outcome;
 mod progress;
 pub mod record;
 mod renew;
+mod replace;
 mod slot;
 pub mod state;
 pub mod status;
 pub mod steps;
 pub mod takeover;
+mod turn;
 mod up;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -160,6 +167,13 @@ impl Pools {
     pub fn records(&self) -> Vec<Arc<PoolRecord>> {
         let slots = Self::lock(&self.slots);
         slots.values().filter_map(|slot| slot.lock().record.clone()).collect()
+    }
+
+    /// Whether the pool's profile has its pieces moved off donors under memory pressure.
+    #[must_use]
+    pub fn may_relieve(&self, record: &PoolRecord) -> bool {
+        let profile = self.env.profiles.get(&record.spec.profile);
+        profile.is_some_and(|profile| profile.evacuate_under_pressure)
     }
 
     /// The last assembly of a name.

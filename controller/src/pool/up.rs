@@ -4,12 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream;
-use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION};
-use rampool_proto::v1::{
-    CheckHeadRequest, Event, EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec,
-};
+use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION, PoolName};
+use rampool_proto::v1::{CheckHeadRequest, Failure, FailureKind, Placement, PoolId, PoolSpec};
 
 use super::operation::Kind;
 use super::record::{Phase, PoolRecord};
@@ -59,7 +55,7 @@ impl Pools {
         self.hear(&wanted).await;
         let placement = planner::plan(&wanted, &self.candidates())?;
         self.refuse_shared_mount_point(&placement)?;
-        let generation = self.next_generation(&wanted)?;
+        let generation = self.next_generation(&wanted.name)?;
         let check = Call::CheckHead(CheckHeadRequest {
             pool: Some(PoolId { name: wanted.name.to_string(), generation }),
             redundancy: placement.redundancy,
@@ -89,17 +85,7 @@ impl Pools {
         }
         match record {
             Some(record) if record.phase == Phase::Ready && record.spec == wanted.spec => {
-                let pool = self.status_of(&record).await;
-                let finished = Event {
-                    time_ms: now_ms(),
-                    pool: Some(PoolId::from(&record.assembly)),
-                    operation: "up".to_owned(),
-                    kind: EventKind::Finished.into(),
-                    text: format!("it is so already: {}", status::sentence(&record)),
-                    result: Some(pool),
-                    ..Event::default()
-                };
-                Ok(Some(stream::iter([finished]).boxed()))
+                Ok(Some(self.so_already("up", &record).await))
             }
             Some(record) if !record.is_released() => {
                 Err(in_use(&wanted.name, &status::sentence(&record)))
@@ -125,7 +111,7 @@ impl Pools {
     fn place(&self, wanted: &Wanted) -> Result<PoolRecord, Failure> {
         let placement = planner::plan(wanted, &self.candidates())?;
         self.refuse_shared_mount_point(&placement)?;
-        let generation = self.next_generation(wanted)?;
+        let generation = self.next_generation(&wanted.name)?;
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
         slot.lock().generation = generation;
         let pieces = placement.pieces.iter().chain(&placement.spares);
@@ -166,18 +152,18 @@ impl Pools {
     }
 
     /// A generation that was never given, here or by a controller whose store is lost.
-    fn next_generation(&self, wanted: &Wanted) -> Result<u32, Failure> {
-        let given = self.last_generation(wanted.name.as_str());
+    pub(super) fn next_generation(&self, name: &PoolName) -> Result<u32, Failure> {
+        let given = self.last_generation(name.as_str());
         let held = self.env.nodes.all().into_iter().filter_map(|node| node.inventory);
         let held = held.flat_map(|inventory| {
-            let of_name = |id: &&PoolId| id.name == wanted.name.as_str();
+            let of_name = |id: &&PoolId| id.name == name.as_str();
             let ids = inventory.holdings.iter().filter_map(|holding| holding.pool.as_ref());
             ids.filter(of_name).map(|id| id.generation).collect::<Vec<_>>()
         });
         match held.chain([given]).max().unwrap_or(0) + 1 {
             next if next <= GREATEST_GENERATION => Ok(next),
             _ => Err(Failure::new(FailureKind::NotNow, "make the pool")
-                .saying(format!("{} was assembled {GREATEST_GENERATION} times", wanted.name))
+                .saying(format!("{name} was assembled {GREATEST_GENERATION} times"))
                 .advising("use another name")),
         }
     }

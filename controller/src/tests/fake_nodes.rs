@@ -95,6 +95,11 @@ impl FakeNodes {
         self.inner.lock().unwrap().nodes.held()
     }
 
+    /// The names of all nodes.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.inner.lock().unwrap().nodes.0.keys().cloned().collect()
+    }
+
     /// What a node lends, as "target of memory".
     pub(super) fn lends(&self, name: &str) -> BTreeSet<String> {
         self.inner.lock().unwrap().nodes.lends(name)

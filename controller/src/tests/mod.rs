@@ -9,3 +9,4 @@ mod grpc;
 pub(crate) mod model;
 mod operations;
 mod rig;
+mod survival;

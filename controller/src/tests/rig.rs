@@ -31,7 +31,7 @@ impl Rig {
     pub(super) fn start(folder: &Path, fake: &Arc<FakeNodes>) -> Self {
         let agents: Arc<dyn Agents> = Arc::new(FakeAgents(Arc::clone(fake)));
         let (store, loaded) = Store::open(folder).unwrap();
-        let (nodes, news) = Nodes::new(Arc::clone(&agents), NODES.map(String::from).to_vec());
+        let (nodes, news) = Nodes::new(Arc::clone(&agents), fake.names());
         let env = Arc::new(Env {
             agents: Arc::clone(&agents),
             nodes: Arc::clone(&nodes),

@@ -1,0 +1,103 @@
+//! `evacuate`: every piece of memory moves off a node, one pool after the other. Each move is
+//! an operation of its pool and survives a restart; the rest is begun by asking again.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind};
+use tokio::sync::mpsc;
+
+use super::operation::is_last;
+use super::record::PoolRecord;
+use super::{Events, Pools, replace};
+use crate::clock::now_ms;
+
+/// Events that a caller may lag behind.
+const BUFFER: usize = 64;
+
+impl Pools {
+    /// Moves all that a node lends to others; refused before anything is moved where one of
+    /// its pools cannot be moved.
+    pub fn evacuate(self: &Arc<Self>, node: &str) -> Result<Events, Failure> {
+        let failed = |kind| Failure::new(kind, "evacuate the node").on(node);
+        if self.env.nodes.get(node).is_none() {
+            return Err(failed(FailureKind::NotFound).saying("it is not a known node"));
+        }
+        let lends = |record: &Arc<PoolRecord>| {
+            !record.is_released() && record.members().any(|piece| piece.donor == node)
+        };
+        let pools: Vec<Arc<PoolRecord>> = self.records().into_iter().filter(lends).collect();
+        let fixed: Vec<String> = pools.iter().filter_map(|record| fixed(record, node)).collect();
+        if !fixed.is_empty() {
+            return Err(failed(FailureKind::NotNow)
+                .saying(format!("nothing was moved: {}", fixed.join("; ")))
+                .advising("`rampool down` ends such a pool; `rampool drain` keeps new ones off"));
+        }
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        let (all, node) = (Arc::clone(self), node.to_owned());
+        // A task of its own: what was begun is seen through whoever leaves.
+        tokio::spawn(async move { all.move_off(&node, &pools, &sender).await });
+        let events = stream::unfold(receiver, |mut receiver| async move {
+            let event = receiver.recv().await?;
+            Some((event, receiver))
+        });
+        Ok(events.boxed())
+    }
+
+    async fn move_off(
+        self: &Arc<Self>,
+        node: &str,
+        pools: &[Arc<PoolRecord>],
+        to: &mpsc::Sender<Event>,
+    ) {
+        let mut failures = Vec::new();
+        for record in pools {
+            let name = record.assembly.name.as_str();
+            let mut events = match self.replace(name, node, "").await {
+                Ok(events) => events,
+                Err(failure) => {
+                    failures.push(failure);
+                    continue;
+                }
+            };
+            while let Some(event) = events.next().await {
+                if is_last(event.kind()) {
+                    failures.extend(event.failure);
+                } else {
+                    // A caller that left: the moves go on.
+                    _ = to.send(event).await;
+                }
+            }
+        }
+        let last = Event {
+            time_ms: now_ms(),
+            operation: "evacuate".to_owned(),
+            node: node.to_owned(),
+            ..Event::default()
+        };
+        let last = match failures.into_iter().next() {
+            None => Event {
+                kind: EventKind::Finished.into(),
+                text: format!("{node} lends nothing any more: {} moved", pools.len()),
+                ..last
+            },
+            Some(failure) => Event {
+                kind: EventKind::GaveUp.into(),
+                text: failure.to_string(),
+                failure: Some(failure),
+                ..last
+            },
+        };
+        _ = to.send(last).await;
+    }
+}
+
+/// Why what a node lends to a pool stays where it is, if so.
+fn fixed(record: &PoolRecord, node: &str) -> Option<String> {
+    let name = &record.assembly.name;
+    if let Some(why) = replace::immovable(record) {
+        return Some(format!("{name}: {why}"));
+    }
+    let spare = record.placement.spares.iter().any(|spare| spare.donor == node);
+    spare.then(|| format!("{name}: {node} is one of its spares, which stay until `rampool down`"))
+}

@@ -1,0 +1,131 @@
+//! `failover`: a pool comes up on another head, with its data.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rampool_proto::v1::{CheckHeadRequest, Failure, FailureKind, HoldingKind, PoolId};
+
+use super::operation::Kind;
+use super::record::{Phase, PoolRecord};
+use super::state::Input;
+use super::turn::Turn;
+use super::{Events, Pools, health, status, takeover};
+use crate::agents::Call;
+
+impl Pools {
+    /// Brings a pool up on `head`, or attaches to the operation that does. Refused before
+    /// anything is changed where the donors that answer are not enough for it, or those that
+    /// do not could go on serving the old head (unless `force`).
+    pub async fn failover(
+        self: &Arc<Self>,
+        name: &str,
+        head: &str,
+        force: bool,
+    ) -> Result<Events, Failure> {
+        let same = |kind: &Kind| matches!(kind, Kind::Failover { head: to } if to == head);
+        loop {
+            let (slot, seen) = match self.turn(name, same).await? {
+                Turn::Join(operation) => return Ok(operation.subscribe()),
+                Turn::Free(slot, seen) => (slot, seen),
+            };
+            let mut concerned: Vec<String> =
+                seen.members().map(|piece| piece.donor.clone()).collect();
+            concerned.extend([head.to_owned(), seen.placement.head.clone()]);
+            self.env.nodes.refresh(&concerned).await;
+            if seen.placement.head == head && self.heads(&seen) {
+                return Ok(self.so_already("failover", &seen).await);
+            }
+            self.check_failover(&seen, head, force)?;
+            let generation = self.next_generation(&seen.assembly.name)?;
+            self.ask_head(&seen, head, generation).await?;
+            let record = self.with_boot_of(head, &seen);
+            let kind = Kind::Failover { head: head.to_owned() };
+            let first = Input::FailOver { head: head.to_owned(), generation, force };
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+                slot.lock().generation = generation;
+                return Ok(operation.subscribe());
+            }
+        }
+    }
+
+    /// Whether the pool is up on its head.
+    fn heads(&self, record: &PoolRecord) -> bool {
+        let known = self.env.nodes.get(&record.placement.head);
+        let id = PoolId::from(&record.assembly);
+        let kind = if record.has_filesystem() { HoldingKind::Mount } else { HoldingKind::Volume };
+        let up = matches!(record.phase, Phase::Ready | Phase::Replacing(_));
+        let holds = |known: &crate::nodes::Known| {
+            known.current().is_some_and(|inventory| health::holds(inventory, &id, kind))
+        };
+        up && known.as_ref().is_some_and(holds)
+    }
+
+    fn check_failover(&self, record: &PoolRecord, head: &str, force: bool) -> Result<(), Failure> {
+        let refused = |kind, said: String| {
+            Err(Failure::new(kind, "fail over to another head").on(head).saying(said))
+        };
+        match &record.phase {
+            Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) => {}
+            Phase::Failed(_) if force => {}
+            _ => return refused(FailureKind::NotNow, status::sentence(record)),
+        }
+        let Some(known) = self.env.nodes.get(head) else {
+            return refused(FailureKind::NotFound, format!("head {head} is not a known node"));
+        };
+        if !known.reachable() {
+            let why = known.why_not();
+            return refused(FailureKind::NotNow, format!("head {head} is unreachable: {why}"));
+        }
+        if record.owes(head) {
+            let said = format!("{head} still holds an older part of this pool");
+            return refused(FailureKind::NotNow, said);
+        }
+        self.refuse_mount_point_of_others(record, head)?;
+        takeover::decide(record, &self.would_confirm(record), force)
+    }
+
+    /// The pieces whose donors answer, still have them, and can shut the old head out.
+    fn would_confirm(&self, record: &PoolRecord) -> BTreeSet<usize> {
+        let answers = |number: &usize| {
+            let piece = record.member(*number);
+            let known = self.env.nodes.get(&piece.donor);
+            let kept = |known: &crate::nodes::Known| {
+                known.reachable() && health::lost(record, piece, known).is_none()
+            };
+            !piece.local && known.as_ref().is_some_and(kept)
+        };
+        record.live().filter(answers).collect()
+    }
+
+    fn refuse_mount_point_of_others(&self, record: &PoolRecord, head: &str) -> Result<(), Failure> {
+        let mount_point = &record.placement.mount_point;
+        let same = |other: &Arc<PoolRecord>| {
+            !other.is_released()
+                && other.assembly.name != record.assembly.name
+                && !mount_point.is_empty()
+                && other.placement.head == head
+                && other.placement.mount_point == *mount_point
+        };
+        let Some(other) = self.records().into_iter().find(same) else { return Ok(()) };
+        Err(Failure::new(FailureKind::NotNow, "fail over to another head")
+            .on(head)
+            .saying(format!("{mount_point} is the mount point of {}", other.assembly)))
+    }
+
+    async fn ask_head(
+        &self,
+        record: &PoolRecord,
+        head: &str,
+        generation: u32,
+    ) -> Result<(), Failure> {
+        let placement = &record.placement;
+        let check = Call::CheckHead(CheckHeadRequest {
+            pool: Some(PoolId { name: record.assembly.name.to_string(), generation }),
+            redundancy: placement.redundancy,
+            layout: placement.layout,
+            filesystem: placement.filesystem,
+            mount_point: placement.mount_point.clone(),
+        });
+        self.env.agents.call(head, check, None).await.map(drop)
+    }
+}

@@ -1,0 +1,109 @@
+//! `replace`: one donor's piece moves to another node while the pool is in use.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rampool_proto::v1::{Failure, FailureKind, MemberState, Piece, Redundancy, VolumeLayout};
+
+use super::operation::Kind;
+use super::record::{Phase, PoolRecord, Replacing};
+use super::state::Input;
+use super::turn::Turn;
+use super::{Events, Pools, health, status};
+use crate::planner::replacement;
+
+/// Why no piece of a pool can be moved while it is in use, if so.
+pub(super) fn immovable(record: &PoolRecord) -> Option<&'static str> {
+    let placement = &record.placement;
+    let bare = matches!(placement.redundancy(), Redundancy::None | Redundancy::Unspecified);
+    (bare && placement.layout() != VolumeLayout::Lvm).then_some(
+        "a stripe of md without redundancy cannot give up a member while it is in use (lvm, and \
+         pools with redundancy, can)",
+    )
+}
+
+impl Pools {
+    /// Moves what `old` lends to `new`, or to the node that the planner picks where that is
+    /// empty; or attaches to the operation that does.
+    pub async fn replace(
+        self: &Arc<Self>,
+        name: &str,
+        old: &str,
+        new: &str,
+    ) -> Result<Events, Failure> {
+        let same = |kind: &Kind| match kind {
+            Kind::Replace { old: from, new: to } => from == old && (new.is_empty() || to == new),
+            _ => false,
+        };
+        loop {
+            let (slot, seen) = match self.turn(name, same).await? {
+                Turn::Join(operation) => return Ok(operation.subscribe()),
+                Turn::Free(slot, seen) => (slot, seen),
+            };
+            let all: Vec<String> = self.env.nodes.all().into_iter().map(|n| n.name).collect();
+            self.env.nodes.refresh(&all).await;
+            let _alone = self.admission.lock().await;
+            let lends = |node: &str| seen.placement.pieces.iter().any(|p| p.donor == node);
+            if seen.phase == Phase::Ready && !lends(old) && !new.is_empty() && lends(new) {
+                return Ok(self.so_already("replace", &seen).await);
+            }
+            let replacing = self.choose(&seen, old, new)?;
+            let record = self.with_boot_of(&replacing.new.donor, &seen);
+            let kind = Kind::Replace { old: old.to_owned(), new: replacing.new.donor.clone() };
+            let first = Input::Replace(replacing);
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+                return Ok(operation.subscribe());
+            }
+        }
+    }
+
+    fn choose(&self, record: &PoolRecord, old: &str, new: &str) -> Result<Replacing, Failure> {
+        let refused = |kind, said: String| {
+            Err(Failure::new(kind, "put one donor in another's place").on(old).saying(said))
+        };
+        if record.phase != Phase::Ready {
+            return refused(FailureKind::NotNow, status::sentence(record));
+        }
+        if let Some(why) = immovable(record) {
+            return refused(FailureKind::Invalid, why.to_owned());
+        }
+        let placement = &record.placement;
+        let Some(slot) = placement.pieces.iter().position(|piece| piece.donor == old) else {
+            let is_spare = placement.spares.iter().any(|spare| spare.donor == old);
+            let what = if is_spare { "is only a spare of" } else { "lends nothing to" };
+            return refused(
+                FailureKind::NotFound,
+                format!("{old} {what} {}", record.assembly.name),
+            );
+        };
+        let spare =
+            |spare: &Piece| Replacing { slot, new: spare.clone(), from_spare: true, trouble: None };
+        let named = placement.spares.iter().find(|spare| spare.donor == new);
+        if let Some(taken) = named.or_else(|| self.taken_spare(record).filter(|_| new.is_empty())) {
+            return Ok(spare(taken));
+        }
+        let shut: BTreeSet<String> = record.debts.iter().map(|debt| debt.node.clone()).collect();
+        let asked = Some(new).filter(|new| !new.is_empty());
+        match replacement::choose(placement, slot, asked, &self.candidates(), &shut) {
+            Ok(new) => Ok(Replacing { slot, new, from_spare: false, trouble: None }),
+            Err(failure) => match placement.spares.first().filter(|_| asked.is_none()) {
+                Some(first) => Ok(spare(first)),
+                None => Err(failure),
+            },
+        }
+    }
+
+    /// The spare that the volume has taken by itself, if it has.
+    fn taken_spare<'a>(&self, record: &'a PoolRecord) -> Option<&'a Piece> {
+        let head = self.env.nodes.get(&record.placement.head);
+        let volume = health::volume(record, head.as_ref())?;
+        let in_use = |spare: &&Piece| {
+            let serial = record.serials.get(&spare.donor);
+            volume.members.iter().any(|member| {
+                Some(&member.serial) == serial
+                    && matches!(member.state(), MemberState::Rebuilding | MemberState::InSync)
+            })
+        };
+        record.placement.spares.iter().find(in_use)
+    }
+}

@@ -1,0 +1,299 @@
+//! Pools that survive: pieces move, heads follow each other, lost pools let their users go.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rampool_proto::v1::{Event, FailureKind, PoolSpec, PoolState, Redundancy, VolumeLayout};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::fake_nodes::{FakeNodes, Fault};
+use super::rig::{Rig, all, finished, gave_up, spec};
+
+const SIX: [&str; 6] = ["n1", "n2", "n3", "n4", "n5", "n6"];
+
+/// Of n2 to n4, on n1: a stripe whose pieces can be moved.
+fn movable() -> PoolSpec {
+    PoolSpec { layout: VolumeLayout::Lvm.into(), ..spec() }
+}
+
+/// Of n2 to n5, on n1.
+fn mirror() -> PoolSpec {
+    PoolSpec {
+        donors: "n[2-5]".into(),
+        redundancy: Redundancy::Mirror.into(),
+        auto_replace: Some(false),
+        spares: Some(0),
+        ..spec()
+    }
+}
+
+async fn replace(rig: &Rig, old: &str, new: &str) -> Vec<Event> {
+    all(rig.pools.replace("demo", old, new).await.unwrap()).await
+}
+
+async fn failover(rig: &Rig, head: &str) -> Vec<Event> {
+    all(rig.pools.failover("demo", head, false).await.unwrap()).await
+}
+
+async fn until(so: impl Fn() -> bool, what: &str) {
+    let looking = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), looking)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
+}
+
+fn donors(rig: &Rig) -> Vec<String> {
+    let record = rig.pools.record("demo").unwrap();
+    record.placement.pieces.iter().map(|piece| piece.donor.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_piece_moves_while_the_pool_is_in_use_and_the_old_memory_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&movable()).await);
+    finished(&replace(&rig, "n2", "n5").await);
+    assert_eq!(donors(&rig), ["n5", "n3", "n4"]);
+    assert!(rig.fake.lends("n2").is_empty() && !rig.fake.lends("n5").is_empty());
+    assert!(rig.pools.record("demo").unwrap().debts.is_empty());
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
+    let calls = rig.fake.calls().len();
+    assert!(finished(&replace(&rig, "n2", "n5").await).text.contains("already"));
+    assert_eq!(rig.fake.calls().len(), calls, "nothing was done");
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_is_refused_before_anything_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&spec()).await);
+    let failure = rig.pools.replace("demo", "n2", "n5").await.map(drop).unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Invalid, "{failure}");
+    let failure = rig.pools.evacuate("n2").map(drop).unwrap_err();
+    assert!(failure.said.contains("nothing was moved: demo"), "{failure}");
+    finished(&all(rig.pools.evacuate("n6").unwrap()).await);
+}
+
+#[tokio::test]
+async fn an_evacuated_node_lends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&movable()).await);
+    finished(&all(rig.pools.evacuate("n3").unwrap()).await);
+    assert!(rig.fake.lends("n3").is_empty());
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
+}
+
+#[tokio::test]
+async fn whatever_is_refused_in_a_replace_the_pool_is_as_before() {
+    for (node, call) in [("n5", "CreateExport"), ("n1", "Attach"), ("n1", "ReplaceMember")] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+        finished(&rig.up(&movable()).await);
+        let before = rig.fake.held();
+        rig.fake.inject(node, call, Fault::Refuse(FailureKind::Failed));
+        let events = replace(&rig, "n2", "n5").await;
+        assert_eq!(gave_up(&events).said, "injected", "{call}");
+        assert_eq!((rig.state().await, rig.fake.held()), (PoolState::Ready, before), "{call}");
+        assert_eq!(donors(&rig), ["n2", "n3", "n4"], "{call}");
+    }
+}
+
+#[tokio::test]
+async fn another_operation_is_refused_by_name_and_the_same_one_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&movable()).await);
+    let go_on = Arc::new(Notify::new());
+    rig.fake.inject("n1", "ReplaceMember", Fault::Wait(Arc::clone(&go_on)));
+    let first = rig.pools.replace("demo", "n2", "n5").await.unwrap();
+    rig.fake.until(|fake| fake.calls().iter().any(|(_, call)| call == "ReplaceMember")).await;
+    let second = rig.pools.replace("demo", "n2", "").await.unwrap();
+    let waiting = rig.pools.wait("demo").await.unwrap();
+    let refused = rig.pools.replace("demo", "n3", "").await.map(drop).unwrap_err();
+    assert!(refused.said.contains("`replace` of demo is under way"), "{refused}");
+    let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::NotNow);
+    go_on.notify_one();
+    let (first, second, waiting) = (all(first).await, all(second).await, all(waiting).await);
+    assert_eq!(finished(&first).sequence, finished(&second).sequence);
+    assert_eq!(finished(&first).sequence, finished(&waiting).sequence);
+    let after = all(rig.pools.wait("demo").await.unwrap()).await;
+    assert!(finished(&after).text.contains("mounted"));
+}
+
+#[tokio::test]
+async fn down_in_the_middle_of_a_replace_frees_old_and_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&movable()).await);
+    rig.fake.inject("n1", "ReplaceMember", Fault::Wait(Arc::new(Notify::new())));
+    let moving = rig.pools.replace("demo", "n2", "n5").await.unwrap();
+    rig.fake.until(|fake| fake.calls().iter().any(|(_, call)| call == "ReplaceMember")).await;
+    finished(&rig.down(false).await);
+    assert!(gave_up(&all(moving).await).said.contains("rampool down"));
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_pool_follows_to_another_head_and_the_old_one_gives_all_back_when_it_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&mirror()).await);
+    rig.fake.set_alive("n1", false);
+    finished(&failover(&rig, "n6").await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+    assert_eq!(rig.fake.lends("n2"), ["demo.2 of demo.1".to_owned()].into());
+    assert!(finished(&failover(&rig, "n6").await).text.contains("already"));
+    assert!(rig.fake.held().contains("n1 demo.1"), "it does not answer yet");
+    rig.fake.set_alive("n1", true);
+    until(|| !rig.fake.held().contains("n1 demo.1"), "the old head keeps its part").await;
+    until(|| rig.pools.record("demo").unwrap().debts.is_empty(), "the debt stands").await;
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_split_through_the_mirror_is_refused_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&mirror()).await);
+    let before = rig.fake.held();
+    for node in ["n1", "n2", "n4"] {
+        rig.fake.set_alive(node, false);
+    }
+    let unreachable = |node: &str| !rig.nodes.get(node).unwrap().reachable();
+    until(|| unreachable("n2") && unreachable("n4"), "they seem to answer").await;
+    let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
+    assert!(refused.said.contains("n2, n4") && refused.said.contains("both heads"), "{refused}");
+    assert_eq!((rig.fake.held(), rig.fake.writers()), (before, vec!["n1 demo.1".to_owned()]));
+    // One side of a pair is enough, and the one left out owes its memory.
+    rig.fake.set_alive("n2", true);
+    until(|| !unreachable("n2"), "it does not come back").await;
+    finished(&failover(&rig, "n6").await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+    assert_eq!(rig.pools.record("demo").unwrap().lacking, [2].into());
+    rig.fake.set_alive("n4", true);
+    until(|| rig.fake.lends("n4").is_empty(), "who did not confirm is not wiped").await;
+}
+
+#[tokio::test]
+async fn a_failed_pool_lets_its_users_go_and_down_frees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&spec()).await);
+    finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    assert_eq!(rig.state().await, PoolState::Failed);
+    assert!(rig.fake.writers().is_empty());
+    assert!(finished(&all(rig.pools.fail("demo").await.unwrap()).await).text.contains("already"));
+    gave_up(&all(rig.pools.wait("demo").await.unwrap()).await);
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_stripe_whose_donor_lost_its_memory_fails_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&spec()).await);
+    rig.fake.reboot("n3");
+    rig.until(PoolState::Failed).await;
+    until(|| rig.fake.calls().iter().any(|(_, call)| call == "FailVolume"), "nobody is told").await;
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_mirror_replaces_a_donor_that_lost_its_memory_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { auto_replace: Some(true), ..mirror() }).await);
+    rig.fake.reboot("n3");
+    until(|| donors(&rig) == ["n2", "n6", "n4", "n5"], "nobody takes its place").await;
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+/// Runs `ask` under a controller, then, when the call is on its way to the node, ends that
+/// controller at once.
+fn killed_at<F>(folder: &Path, fake: &Arc<FakeNodes>, node: &str, call: &str, ask: F)
+where
+    F: AsyncFnOnce(&Rig),
+{
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::start(folder, fake);
+        finished(&rig.up(&mirror()).await);
+        let before = fake.calls().len();
+        fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
+        ask(&rig).await;
+        let on_its_way = |fake: &FakeNodes| {
+            let new = fake.calls().into_iter().skip(before);
+            new.into_iter().any(|(on, name)| (on.as_str(), name.as_str()) == (node, call))
+        };
+        tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+}
+
+#[test]
+fn killed_at_any_call_of_a_replace_the_next_controller_finishes_it() {
+    for (node, call) in [
+        ("n6", "CreateExport"),
+        ("n1", "Attach"),
+        ("n1", "ReplaceMember"),
+        ("n1", "Detach"),
+        ("n2", "DestroyExport"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&SIX);
+        killed_at(folder.path(), &fake, node, call, async |rig| {
+            drop(rig.pools.replace("demo", "n2", "n6").await.unwrap());
+        });
+        Runtime::new().unwrap().block_on(async {
+            let rig = Rig::start(folder.path(), &fake);
+            until(|| donors(&rig)[0] == "n6", call).await;
+            until(|| rig.fake.lends("n2").is_empty(), call).await;
+            assert_eq!(rig.fake.writers(), ["n1 demo.1"], "{call}");
+            rig.until(PoolState::Ready).await;
+            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+            finished(&rig.down(false).await);
+            rig.nothing_held();
+        });
+    }
+}
+
+#[test]
+fn killed_at_any_call_of_a_failover_the_next_controller_finishes_it() {
+    for (node, call) in [
+        ("n2", "FenceExport"),
+        ("n3", "CreateExport"),
+        ("n6", "Attach"),
+        ("n6", "AssembleVolume"),
+        ("n6", "Mount"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&SIX);
+        killed_at(folder.path(), &fake, node, call, async |rig| {
+            fake.set_alive("n1", false);
+            drop(rig.pools.failover("demo", "n6", false).await.unwrap());
+        });
+        Runtime::new().unwrap().block_on(async {
+            let rig = Rig::start(folder.path(), &fake);
+            until(|| rig.fake.writers() == ["n6 demo.2"], call).await;
+            fake.set_alive("n1", true);
+            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+            finished(&rig.down(false).await);
+            rig.nothing_held();
+        });
+    }
+}
