@@ -61,6 +61,16 @@ impl Load {
         })
     }
 
+    /// Waits until this many files were acknowledged.
+    pub fn wait_acknowledged(&self, count: usize, deadline: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while Log::parse(&self.witness.text())?.acknowledged() < count {
+            ensure!(begin.elapsed() < deadline, "the witness is slow: {}", self.witness.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Ends it in order: fio sees its last round through and reads all of it back.
     pub fn end(self, head: &Node, deadline: Duration) -> Result<Report> {
         head.sh(&format!("touch {}", blocks::END))?;

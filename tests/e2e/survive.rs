@@ -1,0 +1,267 @@
+//! Pools that outlive a donor, a head, a cut network and a lost store. What was acknowledged
+//! and the redundancy promises is read back after each.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rampool_e2e::cluster::{CONTROLLER, Cluster};
+use rampool_e2e::load::{self, Load};
+use rampool_e2e::programs;
+use serde_json::Value;
+
+/// Any number: it names the blocks that fio writes.
+const SEED: u64 = 2016;
+
+/// More than any step here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
+/// What issue and docs promise of a redundant pool with the default patience.
+const LONGEST_STALL: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_mirror_bears_the_loss_of_a_donor_and_mends_itself() -> Result<()> {
+    boot("mirror", 6)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "m", "--size 400MiB --redundancy mirror --head n1 --donors n[2-5]")?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/m", SEED)?;
+        cluster.node("n3").kill()?;
+        until(cluster, "m", "degraded or mending", |pool| pool["state"] != "ready")?;
+        let mended = until(cluster, "m", "whole again without n3", |pool| {
+            pool["state"] == "ready" && !donors(pool).contains(&"n3".to_owned())
+        })?;
+        ensure!(donors(&mended).contains(&"n6".to_owned()), "who took n3's place? {mended}");
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        println!("longest stall: {:?}", report.longest_stall());
+        ensure!(report.longest_stall() < LONGEST_STALL, "{:?}", report.longest_stall());
+        load::compare_files(head, "/rampool/m", &report.log)?;
+        load::compare_blocks(head, "/rampool/m", &report.blocks)?;
+        cluster.node("n3").boot()?;
+        cluster.wait_reachable(&["n3"])?;
+        down(cluster, "m")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
+fn a_stripe_whose_donor_lost_its_memory_fails_at_once_and_goes_without_a_reboot() -> Result<()> {
+    boot("stripe", 3)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "s", "--size 320MiB --head n1 --donors n[2-3]")?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/s", SEED)?;
+        cluster.node("n3").kill()?;
+        cluster.node("n3").boot()?;
+        cluster.wait_reachable(&["n3"])?;
+        let known = Instant::now();
+        let failed = until(cluster, "s", "failed", |pool| pool["state"] == "failed")?;
+        println!("failed {:?} after n3 answered anew", known.elapsed());
+        ensure!(known.elapsed() < Duration::from_secs(5), "{:?}", known.elapsed());
+        ensure!(failed.to_string().contains("n3"), "the reason does not name n3: {failed}");
+        let report = work.wait_errors(Duration::from_secs(10))?;
+        ensure!(!report.errors.is_empty(), "the users of a lost pool met no error");
+        down(cluster, "s")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
+fn what_was_synced_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
+    boot("failover", 5)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "f", "--size 320MiB --head n2 --donors n[3-4]")?;
+        let work = Load::begin(cluster.node("n2"), "/rampool/f", SEED)?;
+        work.wait_acknowledged(50, LONG)?;
+        cluster.node("n2").kill()?;
+        let report = work.wait_errors(LONG)?;
+        let begin = Instant::now();
+        cluster.rampool(&["failover", "f", "--head", "n5"])?.ok()?;
+        println!("on another head after {:?}", begin.elapsed());
+        let pool = cluster.rampool_json(&["status", "f"])?;
+        ensure!(pool["state"] == "ready" && pool["generation"] == 2, "{pool}");
+        load::compare_files(cluster.node("n5"), "/rampool/f", &report.log)?;
+        cluster.node("n2").boot()?;
+        cluster.wait_reachable(&["n2"])?;
+        down(cluster, "f")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+/// n1 (with the controller) and n2 are heads; a cut between some nodes leaves both alive.
+#[test]
+fn two_heads_never_both_have_a_usable_pool() -> Result<()> {
+    boot("split", 6)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(
+            cluster,
+            "d",
+            "--size 400MiB --redundancy mirror --head n2 --donors n[3-6] --auto-replace=false",
+        )?;
+        let old = cluster.node("n2");
+        let work = Load::begin(old, "/rampool/d", SEED)?;
+        work.wait_acknowledged(20, LONG)?;
+
+        // One half of each mirror stays with the old head, out of the controller's reach.
+        split(cluster, &["n1", "n4", "n6"], &["n2", "n3", "n5"])?;
+        until_unreachable(cluster, &["n2", "n3", "n5"])?;
+        let refused = cluster.rampool(&["failover", "d", "--head", "n1"])?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.shell_code() == 4, "{}: {said}", refused.status);
+        ensure!(said.contains("n3") && said.contains("n5"), "who is in doubt? {said}");
+        ensure!(cluster.rampool_json(&["status", "d"])?["generation"] == 1, "it was reassembled");
+        heal(cluster)?;
+        cluster.wait_reachable(&["n2", "n3", "n5"])?;
+        until(cluster, "d", "whole again", |pool| pool["state"] == "ready")?;
+
+        // Only one donor stays with it: the other halves make the pool, and it makes none.
+        split(cluster, &["n1", "n4", "n5", "n6"], &["n2", "n3"])?;
+        until_unreachable(cluster, &["n2", "n3"])?;
+        let report = work.wait_errors(LONG)?;
+        cluster.rampool(&["failover", "d", "--head", "n1"])?.ok()?;
+        load::compare_files(cluster.node("n1"), "/rampool/d", &report.log)?;
+        heal(cluster)?;
+        cluster.wait_reachable(&["n2", "n3"])?;
+        until_footprint(cluster, "n3", "rp.d.1")?;
+        until_footprint(cluster, "n2", "rp.d.1")?;
+        load::compare_files(cluster.node("n1"), "/rampool/d", &report.log)?;
+        down(cluster, "d")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
+fn a_donor_is_evacuated_while_its_pools_are_in_use() -> Result<()> {
+    boot("evacuate", 5)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "l", "--size 320MiB --layout lvm --head n1 --donors n[2-4]")?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/l", SEED)?;
+        cluster.rampool(&["drain", "n3", "--reason", "new memory"])?.ok()?;
+        let begin = Instant::now();
+        cluster.rampool(&["evacuate", "n3"])?.ok()?;
+        println!("evacuated in {:?}", begin.elapsed());
+        let pool = cluster.rampool_json(&["status", "l"])?;
+        ensure!(donors(&pool) == ["n2", "n5", "n4"] || !donors(&pool).contains(&"n3".to_owned()));
+        ensure!(!cluster.footprint("n3")?.mentions("rp.l"), "n3 still holds its piece");
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        load::compare_files(head, "/rampool/l", &report.log)?;
+        load::compare_blocks(head, "/rampool/l", &report.blocks)?;
+        cluster.rampool(&["resume", "n3"])?.ok()?;
+        down(cluster, "l")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
+fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
+    boot("recover", 4)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "r", "--size 320MiB --head n2 --donors n[3-4]")?;
+        let head = cluster.node("n2");
+        let work = Load::begin(head, "/rampool/r", SEED)?;
+        cluster.kill_program(CONTROLLER, "rampool-controller")?;
+        cluster.node(CONTROLLER).sh("rm -r /var/lib/rampool")?;
+        cluster.start_controller()?;
+        cluster.wait_reachable(&["n1", "n2", "n3", "n4"])?;
+        ensure!(cluster.rampool(&["status", "r"])?.status.shell_code() == 3, "it is known");
+        let shown = cluster.rampool_json(&["recover"])?;
+        ensure!(shown.to_string().contains("\"r\""), "nothing to take over: {shown}");
+        ensure!(cluster.rampool(&["status", "r"])?.status.shell_code() == 3, "it was only to show");
+        cluster.rampool(&["recover", "--apply"])?.ok()?;
+        let pool = cluster.rampool_json(&["status", "r"])?;
+        ensure!(pool["state"] == "ready", "{pool}");
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        down(cluster, "r")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+/// A cluster whose nodes have the witness too.
+fn boot(name: &str, nodes: u8) -> Result<Cluster> {
+    let cluster = Cluster::builder(name, nodes).boot()?;
+    cluster.lab.stage_binary(programs::path("rampool-witness")?)?;
+    Ok(cluster)
+}
+
+fn up(cluster: &Cluster, name: &str, words: &str) -> Result<()> {
+    let words: Vec<&str> = ["up", name].into_iter().chain(words.split(' ')).collect();
+    cluster.rampool(&words)?.ok().map(drop)
+}
+
+/// Takes the pool down and waits until nodes that were away gave back what they held.
+fn down(cluster: &Cluster, name: &str) -> Result<()> {
+    let said = cluster.rampool(&["down", name])?;
+    if !said.status.success() {
+        println!("down {name}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    until(cluster, name, "released", |pool| pool["state"] == "released").map(drop)
+}
+
+/// Waits until the pool's status is so.
+fn until(cluster: &Cluster, name: &str, what: &str, so: impl Fn(&Value) -> bool) -> Result<Value> {
+    let begin = Instant::now();
+    loop {
+        let pool = cluster.rampool_json(&["status", name])?;
+        if so(&pool) {
+            return Ok(pool);
+        }
+        ensure!(begin.elapsed() < LONG, "not {what} after {LONG:?}: {pool}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn until_unreachable(cluster: &Cluster, nodes: &[&str]) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let listing = cluster.rampool_json(&["nodes"])?;
+        let away = |name: &&str| {
+            let all = listing["nodes"].as_array().into_iter().flatten();
+            all.clone().any(|node| node["node"] == **name && node["reachable"] == false)
+        };
+        if nodes.iter().all(away) {
+            return Ok(());
+        }
+        ensure!(begin.elapsed() < LONG, "still reachable: {listing}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits until a node holds nothing of that name any more.
+fn until_footprint(cluster: &Cluster, node: &str, gone: &str) -> Result<()> {
+    let begin = Instant::now();
+    while cluster.footprint(node)?.mentions(gone) {
+        ensure!(begin.elapsed() < LONG, "{node} still holds {gone}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+fn donors(pool: &Value) -> Vec<String> {
+    let all = pool["donors"].as_array().into_iter().flatten();
+    all.filter_map(|donor| Some(donor["node"].as_str()?.to_owned())).collect()
+}
+
+/// Cuts every link between the two sides, by routes on one of them: no packet of a connection
+/// is answered any more.
+fn split(cluster: &Cluster, one: &[&str], other: &[&str]) -> Result<()> {
+    for node in one {
+        for far in other {
+            let far = cluster.node(far).data_addr();
+            cluster
+                .node(node)
+                .sh(&format!("ip route add blackhole {far}/32"))
+                .with_context(|| format!("cut {node} from {far}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn heal(cluster: &Cluster) -> Result<()> {
+    for node in cluster.nodes() {
+        cluster.node(node).sh("ip route flush type blackhole")?;
+    }
+    Ok(())
+}
