@@ -52,7 +52,7 @@ impl Drive {
         slot: Arc<Slot>,
         operation: Arc<Operation>,
         orders: mpsc::UnboundedReceiver<Order>,
-        record: PoolRecord,
+        record: &PoolRecord,
     ) -> Self {
         Self {
             machine: record.machine(),
