@@ -32,7 +32,7 @@ impl Pools {
             Arc::clone(slot),
             Arc::clone(&operation),
             orders,
-            &record,
+            record,
         );
         let (pools, slot, driven) = (Arc::clone(self), Arc::clone(slot), Arc::clone(&operation));
         tokio::spawn(async move {

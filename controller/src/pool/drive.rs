@@ -52,10 +52,10 @@ impl Drive {
         slot: Arc<Slot>,
         operation: Arc<Operation>,
         orders: mpsc::UnboundedReceiver<Order>,
-        record: &PoolRecord,
+        record: PoolRecord,
     ) -> Self {
         Self {
-            machine: record.machine(),
+            machine: Machine::new(record),
             env,
             slot,
             operation,

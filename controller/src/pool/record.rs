@@ -7,7 +7,6 @@ use std::fmt;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{Failure, FailureKind, Piece, Placement, PoolSpec, PoolState};
 
-use super::machine::Machine;
 use super::state::{Cause, Release, State};
 
 /// One assembly of a pool, as stored.
@@ -196,12 +195,6 @@ impl Phase {
 }
 
 impl PoolRecord {
-    /// The machine that goes on where the record stands.
-    #[must_use]
-    pub fn machine(&self) -> Machine {
-        Machine::new(self.clone())
-    }
-
     /// Whether nothing of it is left.
     #[must_use]
     pub fn is_released(&self) -> bool {
