@@ -95,6 +95,9 @@ pub struct Replacing {
     pub new: Piece,
     /// Whether that is one of the pool's spares.
     pub from_spare: bool,
+    /// Whether the head was asked to copy or rebuild: from then on only it can say how far the
+    /// new piece is part of the volume.
+    pub copying: bool,
     /// Why it does not go on, where it is not known how far it came.
     pub trouble: Option<Failure>,
 }
