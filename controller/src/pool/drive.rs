@@ -55,7 +55,7 @@ impl Drive {
         record: PoolRecord,
     ) -> Self {
         Self {
-            machine: record.machine(),
+            machine: Machine::new(record),
             env,
             slot,
             operation,

@@ -7,7 +7,6 @@ use std::fmt;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{Failure, FailureKind, Piece, Placement, PoolSpec, PoolState};
 
-use super::machine::Machine;
 use super::state::{Cause, Release, State};
 
 /// One assembly of a pool, as stored.
@@ -96,6 +95,9 @@ pub struct Replacing {
     pub new: Piece,
     /// Whether that is one of the pool's spares.
     pub from_spare: bool,
+    /// Whether the head was asked to copy or rebuild: from then on only it can say how far the
+    /// new piece is part of the volume.
+    pub copying: bool,
     /// Why it does not go on, where it is not known how far it came.
     pub trouble: Option<Failure>,
 }
@@ -196,12 +198,6 @@ impl Phase {
 }
 
 impl PoolRecord {
-    /// The machine that goes on where the record stands.
-    #[must_use]
-    pub fn machine(&self) -> Machine {
-        Machine::new(self.clone())
-    }
-
     /// Whether nothing of it is left.
     #[must_use]
     pub fn is_released(&self) -> bool {

@@ -76,8 +76,13 @@ impl Pools {
                 format!("{old} {what} {}", record.assembly.name),
             );
         };
-        let spare =
-            |spare: &Piece| Replacing { slot, new: spare.clone(), from_spare: true, trouble: None };
+        let spare = |spare: &Piece| Replacing {
+            slot,
+            new: spare.clone(),
+            from_spare: true,
+            copying: false,
+            trouble: None,
+        };
         let named = placement.spares.iter().find(|spare| spare.donor == new);
         if let Some(taken) = named.or_else(|| self.taken_spare(record).filter(|_| new.is_empty())) {
             return Ok(spare(taken));
@@ -85,7 +90,9 @@ impl Pools {
         let shut: BTreeSet<String> = record.debts.iter().map(|debt| debt.node.clone()).collect();
         let asked = Some(new).filter(|new| !new.is_empty());
         match replacement::choose(placement, slot, asked, &self.candidates(), &shut) {
-            Ok(new) => Ok(Replacing { slot, new, from_spare: false, trouble: None }),
+            Ok(new) => {
+                Ok(Replacing { slot, new, from_spare: false, copying: false, trouble: None })
+            }
             Err(failure) => match placement.spares.first().filter(|_| asked.is_none()) {
                 Some(first) => Ok(spare(first)),
                 None => Err(failure),

@@ -41,10 +41,12 @@ pub fn pool(
 ) -> Pool {
     let head = knows(&record.placement.head);
     let in_use = is_in_use(record);
-    let conditions = if in_use { health::conditions(record, knows) } else { Vec::new() };
+    // Who lost what is worth knowing of a pool that failed too.
+    let looked_at = in_use || matches!(record.phase, Phase::Failed(_));
+    let conditions = if looked_at { health::conditions(record, knows) } else { Vec::new() };
     let donors: Vec<DonorStatus> = match record.phase {
         Phase::Released(_) => Vec::new(),
-        _ if in_use => {
+        _ if looked_at => {
             let told = record.members().zip(&conditions);
             told.map(|(piece, condition)| told_of(piece, condition.words())).collect()
         }
@@ -126,11 +128,17 @@ fn half_made(record: &PoolRecord, piece: &Piece, knows: &Knows<'_>) -> DonorStat
     told_of(piece, (state, String::new()))
 }
 
+/// Of a failed pool.
+const UNCONFIRMED: &str = "its head did not yet confirm that nobody waits for it";
+
 fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
     let mut remarks = Vec::new();
     match &record.phase {
-        Phase::Ready | Phase::Replacing(_) => {
+        Phase::Ready | Phase::Replacing(_) | Phase::Failed(_) => {
             remarks.push(volatile(record));
+            if matches!(&record.phase, Phase::Failed(failed) if !failed.shut) {
+                remarks.push(UNCONFIRMED.to_owned());
+            }
             let bad = donors.iter().filter(|donor| !["ok", "spare"].contains(&&*donor.state));
             remarks.extend(bad.map(|donor| match donor.detail.as_str() {
                 "" => format!("{} {}", donor.node, donor.state),
@@ -141,15 +149,12 @@ fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
             remarks.push(format!("being brought up on {}", over.head));
             remarks.extend(over.remains.iter().map(|left| format!("waits: {left}")));
         }
-        Phase::Failed(failed) if !failed.shut => {
-            remarks.push("its head did not yet confirm that nobody waits for it".to_owned());
-        }
         Phase::Releasing(releasing) => {
             remarks.push(format!("being released: {}", releasing.cause));
             remarks.extend(releasing.remains.iter().map(|left| format!("remains: {left}")));
         }
         Phase::Released(cause) => remarks.push(format!("released: {cause}")),
-        Phase::Failed(_) | Phase::Creating => {}
+        Phase::Creating => {}
     }
     let owing = record.debts.iter().map(|debt| debt.node.as_str());
     let owing = Vec::from_iter(owing.collect::<std::collections::BTreeSet<_>>());

@@ -94,6 +94,9 @@ fn debt_calls(debt: &Debt, record: &PoolRecord) -> Vec<(String, Call)> {
     };
     let mut calls: Vec<(String, Call)> =
         calls.into_iter().map(|call| (debt.node.clone(), call)).collect();
+    if let Owed::Piece { .. } = debt.what {
+        calls.splice(0..0, fences(&debt.node, record));
+    }
     // The head of a pool in use lets go of the donor first.
     if let Owed::Piece { generation, .. } = debt.what
         && generation == record.assembly.generation
@@ -189,7 +192,11 @@ pub fn calls_of(
     };
     let node = node_of(step, record);
     let mut calls = vec![(node.to_owned(), call)];
-    if let (Step::CreateExport(_), Phase::FailingOver(_)) = (step, &record.phase) {
+    let may_be_shown = matches!(
+        (step, &record.phase),
+        (Step::CreateExport(_), Phase::FailingOver(_)) | (Step::DestroyExport(_), _)
+    );
+    if may_be_shown {
         calls.splice(0..0, fences(node, record));
     }
     calls

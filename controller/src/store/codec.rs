@@ -91,6 +91,8 @@ struct StoredReplacing {
     from_spare: bool,
     #[prost(message, optional, tag = "4")]
     trouble: Option<Failure>,
+    #[prost(bool, tag = "5")]
+    copying: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -175,6 +177,7 @@ fn replacing_out(replacing: &Replacing) -> StoredReplacing {
         new: Some(replacing.new.clone()),
         from_spare: replacing.from_spare,
         trouble: replacing.trouble.clone(),
+        copying: replacing.copying,
     }
 }
 
@@ -184,6 +187,7 @@ fn replacing_in(stored: StoredReplacing, pieces: usize) -> Result<Replacing, Str
         slot: slot.ok_or("it replaces a piece that it does not have")?,
         new: stored.new.ok_or("it replaces a piece by none")?,
         from_spare: stored.from_spare,
+        copying: stored.copying,
         trouble: stored.trouble,
     })
 }
@@ -307,7 +311,7 @@ mod tests {
         (0..2usize, any::<bool>(), prop::option::of(".{0,9}")).prop_map(|(slot, spare, said)| {
             let new = Piece { donor: "n7".into(), bytes: 7, ..Piece::default() };
             let failed = |said| Failure::new(FailureKind::Failed, "replace").saying(said);
-            Replacing { slot, new, from_spare: spare, trouble: said.map(failed) }
+            Replacing { slot, new, from_spare: spare, copying: !spare, trouble: said.map(failed) }
         })
     }
 

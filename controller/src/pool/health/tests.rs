@@ -205,7 +205,13 @@ fn a_move_of_a_stripes_piece_may_end_before_the_record_says_so() {
     let (mut record, _) = stripe();
     let new = piece("n4");
     record.serials.insert("n4".into(), serial("n4"));
-    record.phase = Phase::Replacing(Replacing { slot: 1, new, from_spare: false, trouble: None });
+    record.phase = Phase::Replacing(Replacing {
+        slot: 1,
+        new,
+        from_spare: false,
+        copying: true,
+        trouble: None,
+    });
     let mut world = World::of(&record);
     world.members(|members| members[1].serial = serial("n4"));
     assert_eq!(now(&record, &world), Verdict::Wait);

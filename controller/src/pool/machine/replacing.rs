@@ -18,12 +18,16 @@ impl Machine {
         commands
     }
 
-    /// From the first step: each answers at once where it was done before.
+    /// From the first step: each answers at once where it was done before. Once the head was
+    /// asked to copy, it is asked again, whatever the new donor says.
     pub(super) fn replace_on(&mut self) -> Vec<Command> {
         let State::Replacing(replacing) = &mut self.state else { return Vec::new() };
         replacing.trouble = None;
-        if replacing.from_spare {
+        if replacing.copying {
             return self.call([Step::ReplaceMember], false);
+        }
+        if replacing.from_spare {
+            return self.copy();
         }
         let placement = &self.record.placement;
         let joining = placement.pieces.len() + placement.spares.len();
@@ -33,7 +37,7 @@ impl Machine {
     pub(super) fn after_replacing(&mut self, step: Step) -> Vec<Command> {
         match (step, self.stage.failed.remove(&step)) {
             (Step::CreateExport(_), None) => self.call([Step::Attach], false),
-            (Step::Attach, None) => self.call([Step::ReplaceMember], false),
+            (Step::Attach, None) => self.copy(),
             (_, None) => self.replaced(),
             // The head may have gone on by itself, even to the end: only it can say.
             (Step::ReplaceMember, Some(failure)) if is_uncertain(&failure) => {
@@ -49,6 +53,16 @@ impl Machine {
                 commands
             }
         }
+    }
+
+    /// Written first: a controller that forgot it would take the new piece back from under the
+    /// volume.
+    fn copy(&mut self) -> Vec<Command> {
+        let State::Replacing(replacing) = &self.state else { return Vec::new() };
+        let copying = State::Replacing(Replacing { copying: true, ..replacing.clone() });
+        let mut commands = vec![self.enter(copying, |_| {})];
+        commands.extend(self.call([Step::ReplaceMember], false));
+        commands
     }
 
     fn replaced(&mut self) -> Vec<Command> {

@@ -116,3 +116,16 @@ proptest! {
         check_end(&world);
     }
 }
+
+#[test]
+fn down_does_not_wait_for_a_copy_and_frees_what_was_about_to_join() {
+    let mut world = World::ready(Redundancy::Mirror);
+    world.begin_replace(1, "n6");
+    world.deliver(0, false);
+    world.deliver(0, false);
+    assert_eq!(world.in_flight[0].step, Step::ReplaceMember);
+    world.input(Input::Down { force: false });
+    world.run_quietly();
+    assert!(world.record().is_released(), "{:?}", world.record().phase);
+    assert!(world.nodes.held().is_empty(), "{:?}", world.nodes.held());
+}

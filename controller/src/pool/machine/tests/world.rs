@@ -281,7 +281,13 @@ impl World {
         let fresh = Piece { donor: new.into(), bytes: GIB, local, ..Piece::default() };
         let new = spare.unwrap_or(fresh);
         self.exports.clear();
-        self.input(Input::Replace(Replacing { slot, new, from_spare, trouble: None }));
+        self.input(Input::Replace(Replacing {
+            slot,
+            new,
+            from_spare,
+            copying: false,
+            trouble: None,
+        }));
     }
 
     pub(super) fn begin_failover(&mut self, head: &str, force: bool) {
