@@ -261,9 +261,16 @@ impl PoolRecord {
     /// call that nobody waited for any more may have taken it.
     #[must_use]
     pub fn has_no_use_for(&self, node: &str, assembly: &Assembly) -> bool {
+        let present = assembly.generation == self.assembly.generation;
+        let used = |number| {
+            let piece = self.member(number);
+            piece.donor == node && (present || assembly.generation == piece.carved)
+        };
         matches!(self.phase, Phase::Ready | Phase::Failed(_))
             && self.assemblies().any(|own| own == *assembly)
-            && !self.involves(node)
+            && self.placement.head != node
+            && !self.owes(node)
+            && !self.live().any(used)
     }
 
     /// Whether a node must still give something of this pool back.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rampool_proto::v1::{Failure, FailureKind, Piece, Redundancy};
+use rampool_proto::v1::{Failure, FailureKind, Piece};
 
 use super::record::{Debt, FailingOver, Owed, Phase, PoolRecord};
 use crate::planner::redundancy;
@@ -53,21 +53,37 @@ fn donors(record: &PoolRecord, numbers: &BTreeSet<usize>) -> String {
     names.join(", ")
 }
 
+/// A place of which it is not known which of two members fills it: the head may have ended a
+/// copy that the record does not know the end of. The place, and the number of the one that
+/// comes.
+fn in_doubt(record: &PoolRecord) -> Option<(usize, usize)> {
+    let replacing = record.replacing().filter(|replacing| replacing.copying)?;
+    let pieces = record.placement.pieces.len();
+    let coming = record.members().skip(pieces);
+    let at = coming.into_iter().position(|piece| piece.donor == replacing.new.donor)?;
+    Some((replacing.slot, pieces + at))
+}
+
 /// Whether the pool can be put together without these members, and those it lacks anyway.
 #[must_use]
 pub fn works_without(record: &PoolRecord, absent: &BTreeSet<usize>) -> bool {
     let placement = &record.placement;
-    let gone = |place| absent.contains(&place) || record.lacking.contains(&place);
-    // Without redundancy, what is being moved lies partly on the new donor already.
-    let joining = placement.pieces.len() + placement.spares.len();
-    let half_moved = placement.redundancy() == Redundancy::None && absent.contains(&joining);
-    !half_moved && redundancy::survives(placement.redundancy(), placement.pieces.len(), gone)
+    let doubt = in_doubt(record);
+    let gone = |place| {
+        let other = doubt.is_some_and(|(at, new)| at == place && absent.contains(&new));
+        other || absent.contains(&place) || record.lacking.contains(&place)
+    };
+    redundancy::survives(placement.redundancy(), placement.pieces.len(), gone)
 }
 
 /// Whether those that did not confirm are a usable set by themselves.
 fn old_head_may_go_on(record: &PoolRecord, confirmed: &BTreeSet<usize>) -> bool {
     let placement = &record.placement;
-    let gone = |place| confirmed.contains(&place) || record.lacking.contains(&place);
+    let doubt = in_doubt(record);
+    let gone = |place| {
+        let other = doubt.is_some_and(|(at, new)| at == place && !confirmed.contains(&new));
+        !other && (confirmed.contains(&place) || record.lacking.contains(&place))
+    };
     redundancy::survives(placement.redundancy(), placement.pieces.len(), gone)
 }
 
@@ -111,7 +127,7 @@ pub(super) fn move_on(record: &mut PoolRecord) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rampool_proto::v1::Placement;
+    use rampool_proto::v1::{Placement, Redundancy};
 
     fn mirror_of_four() -> PoolRecord {
         let piece = |donor: &str| Piece { donor: donor.into(), bytes: 7, ..Piece::default() };

@@ -151,6 +151,12 @@ impl ModelNodes {
         self.0[name].heads.get(assembly).is_some_and(|head| head.mount)
     }
 
+    /// Whether a head is logged in to a donor.
+    pub(crate) fn has_session(&self, head: &str, assembly: &Assembly, donor: &str) -> bool {
+        let head = self.0[head].heads.get(assembly);
+        head.is_some_and(|head| head.sessions.iter().any(|s| parse_serial(s).1 == donor))
+    }
+
     /// Heads that could write to all of a pool now: mounted, not shut, and with access to a
     /// usable set of members.
     pub(crate) fn writers(&self) -> Vec<(String, Assembly)> {

@@ -50,7 +50,7 @@ fn check_end(world: &World) {
         }
         // Where a node lost its memory or its mount, only a person can say what is next.
         State::Creating { .. } | State::Releasing(_) => panic!("it ends in {:?}", record.phase),
-        _ if excuses.node_rebooted => {}
+        _ if excuses.node_rebooted || (excuses.failed && excuses.head_forced) => {}
         State::Ready | State::Failed(_) => check_in_use(world),
         State::Replacing(_) | State::FailingOver(_) => {
             let lacks = !record.lacking.is_empty();
@@ -81,8 +81,9 @@ fn check_in_use(world: &World) {
         match wanted {
             Some(wanted) => assert_eq!(lends, [wanted].into(), "{node}"),
             None if world.owed_by(node) => {}
-            // What came late to the head itself goes with the pool.
+            // What came late to the head itself, or with a session of it, goes with the pool.
             None if stragglers && node == head => {}
+            None if stragglers && world.nodes.has_session(head, &record.assembly, node) => {}
             None => assert!(lends.is_empty(), "{node} lends {lends:?} for nothing: {record:#?}"),
         }
     }

@@ -52,6 +52,8 @@ pub(super) struct Excuses {
     pub(super) person_forced: bool,
     /// A person insisted on a change of heads.
     pub(super) head_forced: bool,
+    /// It was failed once: what it lost then, another head may lack.
+    pub(super) failed: bool,
     pub(super) node_rebooted: bool,
     /// A record that is not vital was not written.
     pub(super) record_lost: bool,
@@ -154,6 +156,7 @@ impl World {
         self.stored = self.machine.record().clone();
         match self.stored.phase {
             Phase::Ready => self.excuses.was_ready = true,
+            Phase::Failed(_) => self.excuses.failed = true,
             Phase::Released(_) => {
                 let own: BTreeSet<Assembly> = self.stored.assemblies().collect();
                 let held = self.held_of(&own);
@@ -296,7 +299,13 @@ impl World {
             record.phase,
             Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_)
         );
-        if !open || !self.machine.settled() || record.owes(head) || record.placement.head == head {
+        let given_up = matches!(record.phase, Phase::Failed(_)) && !force;
+        if !open
+            || given_up
+            || !self.machine.settled()
+            || record.owes(head)
+            || record.placement.head == head
+        {
             return;
         }
         // As the room that asks for it checks.
