@@ -31,6 +31,12 @@ impl Dice {
         self.roll() % end
     }
 
+    /// One of the items, of which there is at least one.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        // It fits: it is below a usize.
+        &items[usize::try_from(self.below(items.len() as u64)).unwrap_or(0)]
+    }
+
     /// Puts the items into another order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::cell::{Cell, Phase, Victim};
 use super::stage::{Cast, HEAD, POOL, Stage};
 use super::strike::bring_back;
-use super::table::{boots_a_node, stays_away};
+use super::table::{Promise, Verdict, boots_a_node, stays_away, verdict};
 use crate::footprint::Footprint;
 
 /// How long the controller may take to settle what a fault left open, once everybody is back.
@@ -42,13 +42,18 @@ pub fn state(stage: &Stage) -> Result<Option<String>> {
 /// Waits until the controller is done with what it found; the pool's state then.
 pub fn settle(stage: &Stage) -> Result<Option<String>> {
     stage.wait_all_reachable()?;
+    settle_without(stage)
+}
+
+/// The same while somebody may be away.
+pub fn settle_without(stage: &Stage) -> Result<Option<String>> {
     let begin = Instant::now();
     loop {
         let state = state(stage)?;
         match state.as_deref() {
             None | Some("ready" | "failed" | "degraded") => return Ok(state),
             Some(open) if begin.elapsed() > SETTLED => bail!(
-                "{POOL} is still {open} {SETTLED:?} after everybody was back: {}",
+                "{POOL} is still {open} after {SETTLED:?}: {}",
                 stage.rampool(&["status", POOL])?.stdout_text()
             ),
             // The command line has no "wait".
@@ -58,9 +63,10 @@ pub fn settle(stage: &Stage) -> Result<Option<String>> {
 }
 
 /// Whether somebody is still away when the pool is to be taken down. After a disturbed `up`
-/// nobody is: the same `up` was repeated.
+/// nobody is: the same `up` was repeated; nor with another head, which saw the first one back.
 fn is_away(cell: &Cell) -> bool {
-    stays_away(cell) && !matches!(cell.moment.phase(), Phase::Up(_))
+    let seen_back = verdict(cell) == Verdict::Runs(Promise::FailedOver);
+    stays_away(cell) && !seen_back && !matches!(cell.moment.phase(), Phase::Up(_))
 }
 
 /// Takes the pool down, also without those who are away; brings them back; sees that nothing of

@@ -28,7 +28,8 @@ macro_rules! words {
 words! {
     /// How the pool keeps its data.
     Pool {
-        /// Striped without redundancy: any donor's loss is the pool's.
+        /// Striped without redundancy: any donor's loss is the pool's. By md; where pieces are
+        /// moved by LVM, for md cannot.
         Plain = "plain",
         /// Two copies of everything, on different donors.
         Mirror = "mirror",
@@ -84,9 +85,9 @@ words! {
         DownDetach = "down-detach",
         /// Donors free their memory.
         DownFree = "down-free",
-        /// A donor's piece is replaced.
+        /// A donor's piece is replaced: at one of the steps, by chance.
         Replace = "replace",
-        /// A node's pieces are moved away.
+        /// A node's pieces are moved away: likewise.
         Evacuate = "evacuate",
     }
 }
@@ -95,7 +96,8 @@ words! {
     /// How.
     Fault {
         /// A program: `kill -9`, started again as systemd would. A node: power cut, and it stays
-        /// off until after `down`. A link: cut until after `down`.
+        /// off until after `down`, or until another head has its place. A link: cut until after
+        /// `down`.
         Killed = "killed",
         /// Stopped for 20 s, without its notice.
         Paused = "paused",

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::aftermath::as_before;
-use super::stage::{MOUNT, PATIENCE, POOL, Stage, up_words};
+use super::stage::{MOUNT, POOL, Stage, plain_words};
 use crate::load::{add_files, compare_files};
 use crate::witness::log::Log;
 
@@ -21,7 +21,7 @@ pub fn run(stage: &Stage, count: usize) -> Result<String> {
     let mut free: Vec<Vec<f64>> = vec![Vec::new(); stage.cluster.nodes().len()];
     let mut before = stage.cluster.footprints()?;
     for cycle in 0..count + WARM_UP {
-        stage.rampool(&up_words(PATIENCE))?.ok()?;
+        stage.rampool(&plain_words())?.ok()?;
         let mut log = Log::default();
         add_files(stage.head(), MOUNT, &mut log, FILES)?;
         compare_files(stage.head(), MOUNT, &log)?;

@@ -9,6 +9,8 @@
 //! | [`strike`] | what a fault does, and how it is healed |
 //! | [`follow`] | `rampool` typed, with something done when it comes to a step |
 //! | [`play`] | one cell, from the pool's making to the fault's healing |
+//! | [`moving`] | a fault while a piece is moved |
+//! | [`outlive`] | whole again, failed, or on another head |
 //! | [`aftermath`] | everything given back, and compared with before |
 //! | [`ledger`] | results, kept as they come and shown as a table |
 //! | [`troupe`] | cells one after the other, on clusters that are used again |
@@ -19,6 +21,8 @@ pub mod cell;
 pub mod cycles;
 pub mod follow;
 pub mod ledger;
+pub mod moving;
+pub mod outlive;
 pub mod play;
 pub mod stage;
 pub mod strike;

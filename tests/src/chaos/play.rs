@@ -1,16 +1,18 @@
 //! One cell, from the pool's making to the fault's healing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::aftermath::{settle, take_down};
 use super::cell::{Cell, Phase};
 use super::follow::{Told, follow};
+use super::moving::while_moving;
+use super::outlive::{fail_over, failed_soon, mended};
 use super::stage::{Cast, HEAD, MOUNT, POOL, Stage};
 use super::strike::{bring_back, hit};
 use super::table::{Promise, Verdict, loses_donor, loses_head, verdict};
-use crate::load::{self, Load};
+use crate::load::{self, Load, Report};
 use crate::witness::log::Log;
 
 /// Files made before and after a fault, where no load is at work.
@@ -20,7 +22,7 @@ const FILES: u64 = 60;
 const WORK: Duration = Duration::from_secs(2);
 
 /// How long the load may take to see its last round through.
-const LAST_ROUND: Duration = Duration::from_secs(90);
+pub const LAST_ROUND: Duration = Duration::from_secs(90);
 
 /// What a played cell showed, beyond that it held what is promised.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,7 @@ pub fn play(stage: &Stage, cell: Cell, seed: u64) -> Result<Findings> {
         Phase::Idle => while_idle(stage, &cast, promise)?,
         Phase::Load => under_load(stage, &cast, promise)?,
         Phase::Down(step) => during_down(stage, &cast, step)?,
-        Phase::Moving => bail!("{cell}: nothing can be moved yet"),
+        Phase::Moving => while_moving(stage, &cast, promise)?,
     };
     take_down(stage, &cast, &before)?;
     Ok(findings)
@@ -90,55 +92,84 @@ fn while_idle(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
     let mut log = Log::default();
     use_pool(stage, &mut log)?;
     hit(stage, cast)?;
+    let mut findings = Findings::default();
     match promise {
-        Promise::Unharmed(_) => {
-            ensure_ready(stage)?;
-            load::compare_files(stage.head(), MOUNT, &log).context("what was acknowledged")?;
-            use_pool(stage, &mut log)?;
+        Promise::Borne(_) => findings.note = note_of("whole again", mended(stage, cast)?),
+        Promise::Unharmed(_) => ensure_ready(stage)?,
+        Promise::FailedOver => {
+            findings.note = note_of("on another head", fail_over(stage, cast, &mut log)?);
         }
         Promise::DataLost(within) => {
+            let failed = failed_soon(stage, cast, within)?;
+            findings.note = note_of("failed", failed);
             // Whether these files are on the lost donor is chance; but nobody may hang.
             let words = ["sh", "-c", "echo 3 > /proc/sys/vm/drop_caches; cat /rampool/demo/*/*/*"];
             let read = stage.head().command(words).timeout(within).output();
             read.context("reading neither succeeds nor fails")?;
         }
-        Promise::HeadGone | Promise::MadeOrUndone | Promise::TakenDown => {}
+        _ => {}
     }
-    Ok(Findings::default())
+    if matches!(promise, Promise::Borne(_) | Promise::Unharmed(_)) {
+        load::compare_files(stage.head(), MOUNT, &log).context("what was acknowledged")?;
+        use_pool(stage, &mut log)?;
+    }
+    Ok(findings)
+}
+
+fn note_of(what: &str, took: Duration) -> String {
+    format!("{what} after {:.1} s", took.as_secs_f64())
 }
 
 fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> {
     stage.rampool(&cast.up())?.ok()?;
-    let head = stage.head();
-    let load = Load::begin(head, MOUNT, cast.seed)?;
+    let load = Load::begin(stage.head(), MOUNT, cast.seed)?;
     std::thread::sleep(WORK);
     hit(stage, cast)?;
-    let struck = Instant::now();
-    let report = match promise {
+    let (mut report, seen) = match promise {
+        Promise::Borne(longest) => {
+            let seen = note_of("whole again", mended(stage, cast)?);
+            (ends_well(stage, load, longest)?, seen)
+        }
         Promise::Unharmed(longest) => {
             std::thread::sleep(WORK);
-            let report = load.end(head, LAST_ROUND)?;
-            ensure!(report.errors.is_empty(), "under load: {}", report.errors.join("; "));
+            let report = ends_well(stage, load, longest)?;
             ensure_ready(stage)?;
-            load::compare_files(head, MOUNT, &report.log).context("what was acknowledged")?;
-            load::compare_blocks(head, MOUNT, &report.blocks)?;
-            let stall = report.longest_stall();
-            ensure!(stall <= longest, "a request took {stall:?}, promised are {longest:?}");
-            report
+            (report, String::new())
         }
-        Promise::DataLost(within) => load.wait_errors(within)?,
+        Promise::DataLost(within) => {
+            let seen = note_of("failed", failed_soon(stage, cast, within)?);
+            let report = load.wait_errors(within)?;
+            ensure!(!report.errors.is_empty(), "the users of a lost pool met no error");
+            (report, seen)
+        }
         // Nobody is left to be asked; what was told so far shows that there was load.
-        _ => load.wait_errors(WORK + WORK)?,
+        _ => (load.wait_errors(WORK + WORK)?, String::new()),
     };
-    ensure!(report.log.acknowledged() > 0, "the witness had nothing to lose: {:?}", report.errors);
     let acknowledged = report.log.acknowledged();
-    let rounds = report.blocks.rounds;
-    let mut note = format!("{acknowledged} acknowledgements, {rounds} rounds of fio");
-    if let Promise::DataLost(_) = promise {
-        note += &format!(", errors {:.1} s after the fault", struck.elapsed().as_secs_f64());
+    ensure!(acknowledged > 0, "the witness had nothing to lose: {:?}", report.errors);
+    let mut note =
+        format!("{acknowledged} acknowledgements, {} rounds of fio", report.blocks.rounds);
+    if promise == Promise::FailedOver {
+        let took = fail_over(stage, cast, &mut report.log)?;
+        note = format!("{note}, {}", note_of("on another head", took));
+    } else if !seen.is_empty() {
+        note = format!("{note}, {seen}");
     }
-    let unharmed = matches!(promise, Promise::Unharmed(_));
-    Ok(Findings { stall: unharmed.then(|| report.longest_stall()), note })
+    let goes_on = matches!(promise, Promise::Unharmed(_) | Promise::Borne(_));
+    Ok(Findings { stall: goes_on.then(|| report.longest_stall()), note })
+}
+
+/// Ends a load that is to have met no error and no longer stall than this, and compares all that
+/// it wrote.
+pub fn ends_well(stage: &Stage, load: Load, longest: Duration) -> Result<Report> {
+    let head = stage.head();
+    let report = load.end(head, LAST_ROUND)?;
+    ensure!(report.errors.is_empty(), "under load: {}", report.errors.join("; "));
+    load::compare_files(head, MOUNT, &report.log).context("what was acknowledged")?;
+    load::compare_blocks(head, MOUNT, &report.blocks)?;
+    let stall = report.longest_stall();
+    ensure!(stall <= longest, "a request took {stall:?}, promised are {longest:?}");
+    Ok(report)
 }
 
 fn ensure_ready(stage: &Stage) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rampool_lab::Node;
 
-use super::cell::{Cell, Victim};
-use super::table;
+use super::cell::{Cell, Phase, Pool, Victim};
+use super::table::{self, stays_away};
 use crate::cluster::{CONTROLLER, Cluster};
 use crate::dice::Dice;
 
@@ -20,14 +20,21 @@ pub const HEAD: &str = "n2";
 /// Where it is mounted.
 pub const MOUNT: &str = "/rampool/demo";
 
+/// The head after the first one is lost.
+pub const OTHER_HEAD: &str = CONTROLLER;
+
 /// Its donors.
 const DONORS: [&str; 2] = ["n3", "n4"];
 
-/// The controller's node, the head, the donors.
-const NODES: u8 = 4;
+/// The donor whose piece is moved.
+pub const LEAVING: &str = DONORS[0];
 
-/// The product's default.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The node that takes a lost or leaving donor's place: a spare, or free, and then the one that
+/// can lend most, for the controller takes some of the other's memory.
+pub const JOINING: &str = "n5";
+
+/// The controller's node, the head, the donors, one that is free.
+const NODES: u8 = 5;
 
 /// XFS takes no less than 300 MiB.
 const SIZE: &str = "320MiB";
@@ -48,7 +55,12 @@ pub struct Cast {
     pub delay: Duration,
     /// The load's seed.
     pub seed: u64,
+    /// The step at which the fault comes, where a piece is moved.
+    pub step: &'static str,
 }
+
+/// The steps of a move. Copying is all but a moment of it.
+const STEPS: [&str; 4] = ["export", "attach", "rebuild", "rebuild"];
 
 impl Cast {
     /// The parts of a cell under this seed: the same whenever and wherever it is played.
@@ -56,7 +68,16 @@ impl Cast {
     pub fn of(cell: Cell, seed: u64) -> Self {
         let mut dice = Dice::of(seed, &cell.to_string());
         let donor = if dice.below(2) == 0 { DONORS[0] } else { DONORS[1] };
-        Self { cell, donor, delay: Duration::from_millis(dice.below(150)), seed: dice.roll() }
+        let delay = Duration::from_millis(dice.below(150));
+        let cast = Self { cell, donor, delay, seed: dice.roll(), step: STEPS[0] };
+        if cell.moment.phase() != Phase::Moving {
+            return cast;
+        }
+        let donor = *dice.pick(&[DONORS[0], DONORS[1], JOINING]);
+        let step = *dice.pick(&STEPS);
+        // Copying takes seconds.
+        let delay = if step == "rebuild" { delay * 10 } else { delay };
+        Self { donor, delay, step, ..cast }
     }
 
     /// The node that is hit, or whose program or link is.
@@ -72,17 +93,38 @@ impl Cast {
     /// The words after `rampool` that make the cell's pool.
     #[must_use]
     pub fn up(&self) -> Vec<String> {
-        up_words(table::patience(&self.cell))
+        let cell = &self.cell;
+        let moving = cell.moment.phase() == Phase::Moving;
+        let kind: &[&str] = match cell.pool {
+            Pool::Plain if moving => &["--layout", "lvm"],
+            Pool::Plain => &[],
+            // Who stays away is missed at once by a spare, and after a minute by everybody else.
+            Pool::Mirror if stays_away(cell) && !moving => {
+                &["--redundancy", "mirror", "--spares", "1"]
+            }
+            Pool::Mirror => &["--redundancy", "mirror"],
+        };
+        let spare = Some(JOINING).filter(|_| kind.contains(&"--spares"));
+        let donors: Vec<&str> = DONORS.into_iter().chain(spare).collect();
+        let mut words = up_words(HEAD, &donors, kind);
+        if let Some(patience) = table::patience(cell) {
+            words.extend(["--patience".to_owned(), format!("{}s", patience.as_secs())]);
+        }
+        words
     }
 }
 
-/// The words after `rampool` that make a pool of this patience.
+/// The words after `rampool` that make the pool of these nodes.
+fn up_words(head: &str, donors: &[&str], kind: &[&str]) -> Vec<String> {
+    let donors = donors.join(",");
+    let words = ["up", POOL, "--size", SIZE, "--head", head, "--donors", &donors];
+    words.iter().chain(kind).map(|word| (*word).to_owned()).collect()
+}
+
+/// The words after `rampool` that make a plain pool, with the product's defaults.
 #[must_use]
-pub fn up_words(patience: Duration) -> Vec<String> {
-    let donors = DONORS.join(",");
-    let patience = format!("{}s", patience.as_secs());
-    let words = ["up", POOL, "--size", SIZE, "--head", HEAD, "--donors", &donors];
-    words.into_iter().chain(["--patience", &patience]).map(str::to_owned).collect()
+pub fn plain_words() -> Vec<String> {
+    up_words(HEAD, &DONORS, &[])
 }
 
 impl Stage {
@@ -97,12 +139,26 @@ impl Stage {
         Ok(stage)
     }
 
-    /// A pool up and down again, after nodes were booted.
+    /// Pools up and down again, after nodes were booted: each node in each of its parts.
     pub fn warm_up(&self) -> Result<()> {
-        self.rampool(&up_words(PATIENCE))?.ok().context("warm up")?;
-        self.head().sh(&format!("echo 1 > {MOUNT}/file && sync")).context("warm up")?;
-        self.rampool(&["down", POOL])?.ok().context("warm up")?;
+        let donors = [LEAVING, JOINING];
+        let mirror = ["--redundancy", "mirror"];
+        for (head, words) in [
+            (HEAD, plain_words()),
+            (HEAD, up_words(HEAD, &donors, &["--layout", "lvm"])),
+            (OTHER_HEAD, up_words(OTHER_HEAD, &donors, &mirror)),
+        ] {
+            self.rampool(&words)?.ok().context("warm up")?;
+            let write = format!("echo 1 > {MOUNT}/file && sync");
+            self.cluster.node(head).sh(&write).context("warm up")?;
+            self.rampool(&["down", POOL])?.ok().context("warm up")?;
+        }
         Ok(())
+    }
+
+    /// The pool as `rampool status` shows it.
+    pub fn pool(&self) -> Result<serde_json::Value> {
+        self.cluster.rampool_json(&["status", POOL])
     }
 
     /// The head.

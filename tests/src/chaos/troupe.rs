@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::cell::Cell;
+use super::cell::{Cell, Phase, Pool};
 use super::ledger::Entry;
 use super::play::play;
 use super::stage::Stage;
@@ -30,13 +30,41 @@ pub struct Run {
     pub logs: PathBuf,
 }
 
-/// Every cell that makes sense, in an order that the seed decides: each stretch of it is a sample.
+/// Every cell that makes sense, in an order that the seed decides: each stretch of it is a sample,
+/// with as many of each kind as there are left.
 #[must_use]
 pub fn sensible(seed: u64) -> Vec<Cell> {
     let mut cells: Vec<Cell> =
         Cell::all().filter(|cell| matches!(verdict(cell), Verdict::Runs(_))).collect();
     Dice::of(seed, "order").shuffle(&mut cells);
-    cells
+    deal(cells)
+}
+
+/// Parts of the matrix of very different sizes, and of equal worth in a sample.
+fn kind(cell: &Cell) -> usize {
+    match (cell.pool, cell.moment.phase()) {
+        (_, Phase::Moving) => 0,
+        (Pool::Mirror, _) => 1,
+        (Pool::Plain, Phase::Up(_)) => 2,
+        (Pool::Plain, Phase::Idle | Phase::Load) => 3,
+        (Pool::Plain, Phase::Down(_)) => 4,
+    }
+}
+
+/// One of each kind in turn, those of one kind in the order that they have; the kind of the very
+/// first begins.
+fn deal(cells: Vec<Cell>) -> Vec<Cell> {
+    let first = cells.first().map_or(0, kind);
+    let mut hands: [VecDeque<Cell>; 5] = Default::default();
+    for cell in cells {
+        hands[kind(&cell)].push_back(cell);
+    }
+    hands.rotate_left(first);
+    let mut dealt = Vec::new();
+    while hands.iter().any(|hand| !hand.is_empty()) {
+        dealt.extend(hands.iter_mut().filter_map(VecDeque::pop_front));
+    }
+    dealt
 }
 
 fn millis(stall: Duration) -> u64 {
@@ -106,5 +134,22 @@ impl Run {
         std::fs::create_dir_all(&self.logs)
             .and_then(|()| std::fs::write(&path, text))
             .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_cells_in_a_row_are_of_five_kinds_and_none_is_forgotten() {
+        for seed in 0..100 {
+            let mut kinds: Vec<usize> = sensible(seed).iter().take(5).map(kind).collect();
+            kinds.sort_unstable();
+            assert_eq!(kinds, [0, 1, 2, 3, 4]);
+        }
+        let all = Cell::all().filter(|cell| matches!(verdict(cell), Verdict::Runs(_))).count();
+        assert_eq!(sensible(7).len(), all);
+        assert_ne!(sensible(7), sensible(8));
     }
 }

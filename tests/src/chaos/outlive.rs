@@ -1,0 +1,92 @@
+//! What a pool is to show after a fault that took a node's memory, or a head: that it is whole
+//! again, that it has failed, or that it is there on another head.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::aftermath::settle;
+use super::cell::Fault;
+use super::stage::{Cast, HEAD, MOUNT, OTHER_HEAD, POOL, Stage};
+use super::strike::bring_back;
+use super::table::{KNOWN, loses_donor};
+use crate::load;
+use crate::witness::log::Log;
+
+/// How long a rebuild of a small piece may take, under load on a machine of two cores, from the
+/// moment that somebody takes the lost one's place.
+const MENDED: Duration = Duration::from_secs(120);
+
+/// Waits until all members of a redundant pool have their data, without who lost it; how long
+/// that took.
+pub fn mended(stage: &Stage, cast: &Cast) -> Result<Duration> {
+    until(stage, MENDED, "whole again", |pool| {
+        let gone = loses_donor(&cast.cell) && lends(pool, cast.victim());
+        pool["state"] == "ready" && all_in_sync(&pool["health"]) && !gone
+    })
+}
+
+fn all_in_sync(health: &Value) -> bool {
+    let members = health["members"].as_array();
+    let well = |member: &Value| member["state"] == "in_sync" || member["state"] == "spare";
+    health["lacking"] == 0 && members.is_some_and(|members| members.iter().all(well))
+}
+
+/// Whether the node has a piece of the pool.
+pub fn lends(pool: &Value, node: &str) -> bool {
+    let donors = pool["donors"].as_array();
+    donors.is_some_and(|donors| donors.iter().any(|donor| donor["node"] == node))
+}
+
+/// Waits until the pool has failed, and sees that it names who is lost; how long that took since
+/// it could be known. A donor that answers with another boot id is known at once, one that is
+/// silent after `patience`.
+pub fn failed_soon(stage: &Stage, cast: &Cast, patience: Duration) -> Result<Duration> {
+    let rebooted = cast.cell.fault == Fault::Rebooted;
+    if rebooted {
+        stage.cluster.wait_reachable(&[cast.victim()])?;
+    }
+    let within = if rebooted { KNOWN } else { patience + KNOWN };
+    let took = until(stage, within, "failed", |pool| pool["state"] == "failed")?;
+    let said = stage.pool()?.to_string();
+    ensure!(said.contains(cast.victim()), "the reason does not name {}: {said}", cast.victim());
+    Ok(took)
+}
+
+fn until(
+    stage: &Stage,
+    within: Duration,
+    what: &str,
+    so: impl Fn(&Value) -> bool,
+) -> Result<Duration> {
+    let begin = Instant::now();
+    loop {
+        let pool = stage.pool()?;
+        let elapsed = begin.elapsed();
+        ensure!(elapsed <= within, "{POOL} is not {what} after {within:?}: {pool}");
+        if so(&pool) {
+            return Ok(elapsed);
+        }
+        // The command line has no "wait" for what happens by itself.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Brings the pool up on another head, compares all that was acknowledged, has the first head
+/// back, and uses the pool where it is now; how long `failover` took.
+pub fn fail_over(stage: &Stage, cast: &Cast, log: &mut Log) -> Result<Duration> {
+    let begin = Instant::now();
+    stage.rampool(&["failover", POOL, "--head", OTHER_HEAD])?.ok()?;
+    let took = begin.elapsed();
+    let head = stage.cluster.node(OTHER_HEAD);
+    load::compare_files(head, MOUNT, log).context("what was acknowledged, on another head")?;
+    bring_back(stage, cast)?;
+    let state = settle(stage).context("with the first head back")?;
+    ensure!(state.as_deref() == Some("ready"), "on {OTHER_HEAD} the pool is {state:?}");
+    load::add_files(head, MOUNT, log, 1)?;
+    load::compare_files(head, MOUNT, log).context("with the first head back")?;
+    let held = stage.cluster.footprint(HEAD)?;
+    ensure!(!held.mentions("rp.demo.1"), "{HEAD} still holds what it had as a head: {held:?}");
+    Ok(took)
+}
