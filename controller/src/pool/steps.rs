@@ -50,14 +50,14 @@ pub fn node_of(step: Step, record: &PoolRecord) -> &str {
 /// What was exported in this operation, by donor.
 pub type Exports = BTreeMap<String, Export>;
 
-/// The serials of these pieces' disks, in their order.
-fn serials<'a>(pieces: impl IntoIterator<Item = &'a Piece>, record: &PoolRecord) -> Vec<String> {
-    let serial = |piece: &Piece| record.serials.get(&piece.donor).cloned();
+/// The serials of these pieces' disks, of those that are exported, in their order.
+fn serials<'a>(pieces: impl IntoIterator<Item = &'a Piece>, exports: &Exports) -> Vec<String> {
+    let serial = |piece: &Piece| Some(exports.get(&piece.donor)?.serial.clone());
     pieces.into_iter().filter_map(serial).collect()
 }
 
 /// The request that puts the volume together of what is there.
-fn assemble(record: &PoolRecord) -> AssembleVolumeRequest {
+fn assemble(record: &PoolRecord, exports: &Exports) -> AssembleVolumeRequest {
     let placement = &record.placement;
     let live = placement.pieces.iter().enumerate();
     let live = live.filter(|(place, _)| !record.lacking.contains(place)).map(|(_, piece)| piece);
@@ -65,9 +65,9 @@ fn assemble(record: &PoolRecord) -> AssembleVolumeRequest {
         pool: Some(PoolId::from(&record.assembly)),
         layout: placement.layout,
         chunk_kib: placement.chunk_kib,
-        serials: serials(live, record),
+        serials: serials(live, exports),
         redundancy: placement.redundancy,
-        spares: serials(placement.spares.iter().chain(record.joining()), record),
+        spares: serials(placement.spares.iter().chain(record.joining()), exports),
         formed: record.formed,
         group_width: placement.group_width,
     }
@@ -151,7 +151,7 @@ pub fn calls_of(
                 .collect(),
             patience_seconds: placement.patience_seconds,
         }),
-        Step::AssembleVolume => Call::AssembleVolume(assemble(record)),
+        Step::AssembleVolume => Call::AssembleVolume(assemble(record, exports)),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
             pool,
             filesystem: placement.filesystem,

@@ -87,20 +87,16 @@ impl Machine {
         commands
     }
 
-    /// The confirmed donors were asked to export to the new head. One that was lost since is
-    /// left out too, where the pool works without it.
+    /// The confirmed donors were asked to export to the new head. Where the pool works without
+    /// those that were lost since, it comes up without them: they are faulty members like any,
+    /// taken back or replaced later.
     fn exported(&mut self) -> Vec<Command> {
         let lost: BTreeSet<usize> = self.stage.failed.keys().filter_map(number).collect();
-        if lost.is_empty() {
+        if takeover::works_without(&self.record, &lost) {
             return self.call([Step::Attach], false);
         }
-        if !takeover::works_without(&self.record, &lost) {
-            let failures = std::mem::take(&mut self.stage.failed);
-            return self.stay(failures.into_values().collect());
-        }
-        let mut commands = vec![self.change(|record| takeover::leave_out(record, &lost))];
-        commands.extend(self.call([Step::Attach], false));
-        commands
+        let failures = std::mem::take(&mut self.stage.failed);
+        self.stay(failures.into_values().collect())
     }
 
     /// It is mounted on the new head.

@@ -129,6 +129,12 @@ impl World {
         if let Input::Down { force } = input {
             self.excuses.person_forced |= force;
         }
+        if let Input::Retry = input
+            && self.machine.settled()
+        {
+            // Another operation, which asks for exports anew.
+            self.exports.clear();
+        }
         for command in self.machine.on(input) {
             match command {
                 Command::Record { vital } if std::mem::take(&mut self.store_refuses) => {
