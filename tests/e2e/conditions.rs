@@ -24,7 +24,7 @@ fn a_full_pool_refuses_more_and_is_well(cluster: &Cluster) -> Result<()> {
     ensure!(said.contains("No space left on device"), "dd ended with: {said}");
     let pool = cluster.rampool_json(&["status", "demo"])?;
     ensure!(pool["state"] == "ready", "a full pool is no broken one: {pool}");
-    let free = pool["usage"]["bytes_free"].as_u64();
+    let free = pool["usage"]["free_bytes"].as_u64();
     ensure!(free.is_some_and(|free| free < 1 << 20), "status does not show it full: {pool}");
     head.sh("rm /rampool/demo/all && echo again > /rampool/demo/file && sync").map(drop)
 }

@@ -184,13 +184,19 @@ async fn replace_member(
     request: Request<ReplaceMemberRequest>,
     progress: Option<Progress>,
 ) -> Result<(), Status> {
-    let mut messages = client.replace_member(request).await?.into_inner();
-    while let Some(message) = messages.message().await? {
+    let mut messages = client.replace_member(request).await.map_err(unknown_end)?.into_inner();
+    while let Some(message) = messages.message().await.map_err(unknown_end)? {
         if let Some(tell) = &progress {
             tell(message.done_bytes);
         }
     }
     Ok(())
+}
+
+/// What an agent refuses or could not do, it says itself. A connection that merely broke says
+/// nothing of the copy, which the kernel may go on with: it is to be asked again.
+fn unknown_end(status: Status) -> Status {
+    if status.details().is_empty() { Status::unavailable(status.message()) } else { status }
 }
 
 /// Reads the stream to its very end: an export counts as made only once the agent said so and
@@ -209,4 +215,19 @@ async fn create_export(
         export = message.export.or(export);
     }
     export.ok_or_else(|| Status::internal("the agent ended without saying what it exports"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rampool_proto::v1::FailureKind;
+
+    #[test]
+    fn a_broken_connection_is_not_taken_for_the_agents_word() {
+        let kind_of = |status: Status| Failure::from_status(&unknown_end(status), "n1", "x").kind();
+        assert_eq!(kind_of(Status::unknown("h2 protocol error")), FailureKind::NotNow);
+        assert_eq!(kind_of(Status::internal("broken pipe")), FailureKind::NotNow);
+        let said = Failure::new(FailureKind::Failed, "fill the new disk");
+        assert_eq!(kind_of(said.into()), FailureKind::Failed);
+    }
 }
