@@ -41,6 +41,7 @@ fn redundant_volumes_outlive_their_donors() {
             a_new_disk_that_dies_leaves_the_volume_as_it_was,
             parity_groups_each_bear_a_loss,
             a_redundant_volume_is_put_together_again_without_a_member,
+            a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old,
             parity_that_was_written_to_is_not_forced_without_a_member,
             a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent,
             a_logical_volume_is_stopped_and_put_together_in_the_middle_of_a_move,
@@ -468,6 +469,28 @@ fn a_redundant_volume_is_put_together_again_without_a_member(ring: &Ring<'_>) {
     ring.head.assemble_volume(formed(&[one.clone(), three.clone()])).unwrap();
     assert!(ring.head.assemble_volume(formed(&[one, three])).unwrap().already);
     assert_eq!(ring.health().lacking, 2);
+    ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+    node.sh("md5sum -c /tmp/sum").unwrap();
+    ring.down();
+}
+
+/// The old disk carries nothing any more, and the new one is named as a spare alone: whoever asks
+/// does not know that the copy ended.
+fn a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old(ring: &Ring<'_>) {
+    ring.up(Redundancy::Mirror, 4, 0);
+    let node = &ring.head.node;
+    node.sh("dd if=/dev/urandom of=/rampool/demo/f bs=1M count=64 conv=fsync 2>&1; \
+             md5sum /rampool/demo/f > /tmp/sum")
+        .unwrap();
+    ring.attach(&ring.exports[4..5]);
+    ring.replace(0, 4).unwrap();
+    ring.down();
+    ring.attach(&ring.exports[..5]);
+    let (olds, new) = ring.exports[..5].split_at(4);
+    let formed = v1::AssembleVolumeRequest { formed: 1, ..volume(Redundancy::Mirror, olds, new) };
+    ring.head.assemble_volume(formed.clone()).unwrap();
+    assert!(ring.head.assemble_volume(formed).unwrap().already);
+    assert_eq!(ring.health().lacking, 0);
     ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
     node.sh("md5sum -c /tmp/sum").unwrap();
     ring.down();
