@@ -1,6 +1,6 @@
 //! A fault while a piece is moved from one donor to another, in use.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -93,7 +93,27 @@ fn judge(stage: &Stage, cast: &Cast, told: &Told, state: Option<&str>) -> Result
         (false, false) => "undone and moved again",
         (true, false) => anyhow::bail!("said to be moved, and is not: {}", told.said),
     };
-    stage.rampool(words(cast))?.ok().context("the same again")?;
+    again(stage, cast).context("the same again")?;
     ensure!(is_moved()?, "the same again succeeded, and nothing is moved");
     Ok(outcome)
+}
+
+/// What `rampool` exits with where something is right and not possible now.
+const NOT_NOW: i32 = 4;
+
+/// How soon the same is possible again after a move that was undone: the node that was to join
+/// gives back its piece first, once the head that let go of it answers.
+const OPEN_AGAIN: Duration = Duration::from_secs(60);
+
+/// Types the same again, until it is possible.
+fn again(stage: &Stage, cast: &Cast) -> Result<()> {
+    let begin = Instant::now();
+    loop {
+        let output = stage.rampool(words(cast))?;
+        if output.status.code != Some(NOT_NOW) || begin.elapsed() > OPEN_AGAIN {
+            return output.ok().map(drop);
+        }
+        // Nothing tells when a node that owed something has given it back.
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::aftermath::settle;
-use super::cell::Fault;
-use super::stage::{Cast, HEAD, MOUNT, OTHER_HEAD, POOL, Stage};
+use super::cell::{Fault, Victim};
+use super::stage::{Cast, HEAD, LEAVING, MOUNT, OTHER_HEAD, POOL, Stage};
 use super::strike::bring_back;
 use super::table::{KNOWN, loses_donor};
 use crate::load;
@@ -49,8 +49,10 @@ pub fn failed_soon(stage: &Stage, cast: &Cast, patience: Duration) -> Result<Dur
     }
     let within = if rebooted { KNOWN } else { patience + KNOWN };
     let took = until(stage, within, "failed", |pool| pool["state"] == "failed")?;
-    let said = stage.pool()?.to_string();
-    ensure!(said.contains(cast.victim()), "the reason does not name {}: {said}", cast.victim());
+    let said = stage.pool()?["alerts"].to_string();
+    // A head that is cut off sees all its donors go.
+    let lost = if cast.cell.victim == Victim::Head { LEAVING } else { cast.victim() };
+    ensure!(said.contains(lost), "the reason does not name {lost}: {said}");
     Ok(took)
 }
 
@@ -74,10 +76,15 @@ fn until(
 }
 
 /// Brings the pool up on another head, compares all that was acknowledged, has the first head
-/// back, and uses the pool where it is now; how long `failover` took.
+/// back, and uses the pool where it is now; how long `failover` took. One that has failed is
+/// brought up by force.
 pub fn fail_over(stage: &Stage, cast: &Cast, log: &mut Log) -> Result<Duration> {
+    let old = stage.pool()?;
+    stage.open_other_head()?;
     let begin = Instant::now();
-    stage.rampool(&["failover", POOL, "--head", OTHER_HEAD])?.ok()?;
+    let mut words = vec!["failover", POOL, "--head", OTHER_HEAD];
+    words.extend((old["state"] == "failed").then_some("--force"));
+    stage.rampool(&words)?.ok()?;
     let took = begin.elapsed();
     let head = stage.cluster.node(OTHER_HEAD);
     load::compare_files(head, MOUNT, log).context("what was acknowledged, on another head")?;
@@ -87,6 +94,7 @@ pub fn fail_over(stage: &Stage, cast: &Cast, log: &mut Log) -> Result<Duration> 
     load::add_files(head, MOUNT, log, 1)?;
     load::compare_files(head, MOUNT, log).context("with the first head back")?;
     let held = stage.cluster.footprint(HEAD)?;
-    ensure!(!held.mentions("rp.demo.1"), "{HEAD} still holds what it had as a head: {held:?}");
+    let held_before = held.mentions(&format!("rp.{POOL}.{}", old["generation"]));
+    ensure!(!held_before, "{HEAD} still holds what it had as a head: {held:?}");
     Ok(took)
 }

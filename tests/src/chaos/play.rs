@@ -37,6 +37,7 @@ pub struct Findings {
 pub fn play(stage: &Stage, cell: Cell, seed: u64) -> Result<Findings> {
     let Verdict::Runs(promise) = verdict(&cell) else { bail!("{cell} makes no sense") };
     let cast = Cast::of(cell, seed);
+    stage.shut_other_head()?;
     let before = stage.cluster.footprints().context("before")?;
     let findings = match cell.moment.phase() {
         Phase::Up(step) => during_up(stage, &cast, step)?,
@@ -96,6 +97,10 @@ fn while_idle(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
     match promise {
         Promise::Borne(_) => findings.note = note_of("whole again", mended(stage, cast)?),
         Promise::Unharmed(_) => ensure_ready(stage)?,
+        Promise::CutOff(within) => {
+            failed_soon(stage, cast, within)?;
+            findings.note = note_of("on another head", fail_over(stage, cast, &mut log)?);
+        }
         Promise::FailedOver => {
             findings.note = note_of("on another head", fail_over(stage, cast, &mut log)?);
         }
@@ -136,7 +141,7 @@ fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
             ensure_ready(stage)?;
             (report, String::new())
         }
-        Promise::DataLost(within) => {
+        Promise::DataLost(within) | Promise::CutOff(within) => {
             let seen = note_of("failed", failed_soon(stage, cast, within)?);
             let report = load.wait_errors(within)?;
             ensure!(!report.errors.is_empty(), "the users of a lost pool met no error");
@@ -149,7 +154,7 @@ fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
     ensure!(acknowledged > 0, "the witness had nothing to lose: {:?}", report.errors);
     let mut note =
         format!("{acknowledged} acknowledgements, {} rounds of fio", report.blocks.rounds);
-    if promise == Promise::FailedOver {
+    if matches!(promise, Promise::FailedOver | Promise::CutOff(_)) {
         let took = fail_over(stage, cast, &mut report.log)?;
         note = format!("{note}, {}", note_of("on another head", took));
     } else if !seen.is_empty() {

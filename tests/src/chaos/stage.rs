@@ -29,8 +29,7 @@ const DONORS: [&str; 2] = ["n3", "n4"];
 /// The donor whose piece is moved.
 pub const LEAVING: &str = DONORS[0];
 
-/// The node that takes a lost or leaving donor's place: a spare, or free, and then the one that
-/// can lend most, for the controller takes some of the other's memory.
+/// The node that takes a lost or leaving donor's place: a spare, or the only one that is free.
 pub const JOINING: &str = "n5";
 
 /// The controller's node, the head, the donors, one that is free.
@@ -141,6 +140,7 @@ impl Stage {
 
     /// Pools up and down again, after nodes were booted: each node in each of its parts.
     pub fn warm_up(&self) -> Result<()> {
+        self.open_other_head()?;
         let donors = [LEAVING, JOINING];
         let mirror = ["--redundancy", "mirror"];
         for (head, words) in [
@@ -154,6 +154,18 @@ impl Stage {
             self.rampool(&["down", POOL])?.ok().context("warm up")?;
         }
         Ok(())
+    }
+
+    /// Lets no pool take memory of the controller's node: it might take a lost donor's place,
+    /// and could not be hit alone any more.
+    pub fn shut_other_head(&self) -> Result<()> {
+        let words = ["drain", OTHER_HEAD, "--reason", "it runs the controller"];
+        self.rampool(&words)?.ok().map(drop)
+    }
+
+    /// Lets it be a head.
+    pub fn open_other_head(&self) -> Result<()> {
+        self.rampool(&["resume", OTHER_HEAD])?.ok().map(drop)
     }
 
     /// The pool as `rampool status` shows it.

@@ -42,6 +42,9 @@ pub enum Promise {
     /// All that was acknowledged is there on another head after `rampool failover`; the first one
     /// comes back and is cleaned.
     FailedOver,
+    /// The head was cut off for longer than the patience: users get errors within this time, the
+    /// pool has failed, and all that was acknowledged is there after `rampool failover --force`.
+    CutOff(Duration),
     /// The mount is gone with its node. `down` says so; `down --force` frees the donors; the rest
     /// goes as the head answers.
     HeadGone,
@@ -123,6 +126,10 @@ fn promise(cell: &Cell) -> Promise {
             (Pool::Mirror, Victim::Donor | Victim::DonorLink) => {
                 Promise::Borne(longest_stall(cell))
             }
+            // All donors at once are more than redundancy bears, and its patience is short.
+            (Pool::Mirror, Victim::Head) if cell.fault == Fault::Cut => {
+                Promise::CutOff(BORNE + RECOVERY)
+            }
             _ => Promise::Unharmed(longest_stall(cell)),
         },
     }
@@ -168,11 +175,15 @@ pub fn boots_a_node(cell: &Cell) -> bool {
         && matches!(cell.fault, Fault::Killed | Fault::Rebooted)
 }
 
-/// The patience of the cell's pool, where it is not the product's default.
+/// The patience of the cell's pool, where it is not the product's default. With redundancy that
+/// is less than [`HELD`], and so it stays, but for a head cut off while a piece is moved.
 #[must_use]
 pub fn patience(cell: &Cell) -> Option<Duration> {
     match cell.pool {
-        Pool::Mirror => None,
+        Pool::Mirror => {
+            let cut = cell.victim == Victim::Head && cell.fault == Fault::Cut;
+            Some(LONG_PATIENCE).filter(|_| cut && cell.moment.phase() == Phase::Moving)
+        }
         Pool::Plain if loses_donor(cell) => Some(SHORT_PATIENCE),
         Pool::Plain => Some(LONG_PATIENCE),
     }
@@ -230,6 +241,8 @@ mod tests {
         assert_eq!(at("plain.controller.up-export.killed"), Verdict::Runs(Promise::MadeOrUndone));
         assert_eq!(at("plain.donor.down-free.killed"), Verdict::Runs(Promise::TakenDown));
         assert!(matches!(at("plain.iscsid.load.cut"), Verdict::NotApplicable(_)));
+        let cut_off = Verdict::Runs(Promise::CutOff(BORNE + RECOVERY));
+        assert_eq!(at("mirror.head.load.cut"), cut_off);
         for fault in ["killed", "paused", "rebooted"] {
             let borne = Verdict::Runs(Promise::Borne(BORNE + RECOVERY));
             assert_eq!(at(&format!("mirror.donor.load.{fault}")), borne);
