@@ -51,7 +51,7 @@ impl Failure {
     pub fn from_status(status: &Status, node: &str, step: &str) -> Self {
         let mut failure = match Self::decode(status.details()) {
             Ok(failure) if failure.kind() != FailureKind::Unspecified => failure,
-            _ => Self::new(kind_of_transport(status), step).saying(transport_words(status)),
+            _ => Self::new(kind_of(status.code()), step).saying(transport_words(status)),
         };
         if failure.node.is_empty() {
             node.clone_into(&mut failure.node);
@@ -81,17 +81,6 @@ fn transport_words(status: &Status) -> String {
         cause = error.source();
     }
     words
-}
-
-/// A connection that broke while a call was under way says nothing about what became of the call:
-/// the peer may have seen it through. A status with a cause was made on this side.
-fn kind_of_transport(status: &Status) -> FailureKind {
-    match status.code() {
-        Code::Unknown | Code::Internal if std::error::Error::source(status).is_some() => {
-            FailureKind::NotNow
-        }
-        code => kind_of(code),
-    }
 }
 
 fn kind_of(code: Code) -> FailureKind {
@@ -168,13 +157,5 @@ mod tests {
         let failure = Failure::from_status(&Status::unavailable("refused"), "n3", "watch");
         assert_eq!(failure.kind(), FailureKind::NotNow);
         assert_eq!(failure.to_string(), "n3: watch: refused");
-    }
-
-    #[test]
-    fn a_connection_that_broke_during_a_call_leaves_open_what_became_of_it() {
-        let kind = |status: Status| Failure::from_status(&status, "n3", "replace").kind();
-        let broken = std::io::Error::other("peer closed connection");
-        assert_eq!(kind(Status::from_error(Box::new(broken))), FailureKind::NotNow);
-        assert_eq!(kind(Status::internal("the peer's own words")), FailureKind::Failed);
     }
 }
