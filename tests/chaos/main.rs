@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -84,15 +85,17 @@ fn run(options: &Options) -> Result<usize> {
     let commit = ledger::commit()?;
     let cells = chosen(options, seed)?;
     println!("seed {seed}, commit {commit}, {} cells", cells.len());
+    let results = Ledger::at(&options.results);
+    // The table of what makes sense may be another than when the results came.
+    write_page(options, &results.latest()?)?;
     // Told by one player at a time: the count of failures, and the files.
-    let ledger = Mutex::new((0, Ledger::at(&options.results)));
+    let ledger = Mutex::new((0, results));
     let tell = |entry: &Entry| -> Result<()> {
         let mut now = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         now.0 += usize::from(!entry.passed);
         let result = if entry.passed { "held" } else { "NOT HELD" };
         println!("{:<40} {result:<8} {:>4.0} s  {}", entry.cell, entry.seconds, entry.note);
-        std::fs::write(&options.page, ledger::page(&now.1.add(entry)?))
-            .with_context(|| format!("write {}", options.page.display()))
+        write_page(options, &now.1.add(entry)?)
     };
     let budget = Duration::from_secs(options.budget * 60);
     let logs = options.logs.clone();
@@ -104,6 +107,11 @@ fn run(options: &Options) -> Result<usize> {
     }
     let failed = ledger.into_inner().unwrap_or_else(PoisonError::into_inner).0;
     Ok(failed)
+}
+
+fn write_page(options: &Options, latest: &BTreeMap<String, Entry>) -> Result<()> {
+    std::fs::write(&options.page, ledger::page(latest))
+        .with_context(|| format!("write {}", options.page.display()))
 }
 
 /// The cells to play: those asked for, less those that held already.

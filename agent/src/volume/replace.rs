@@ -152,6 +152,7 @@ fn step(node: &Node, wanted: &Replacement) -> Outcome<Step> {
     loop {
         let (array, pair, new) = pair(node, &volume, wanted)?;
         refuse_stripe(&volume, &array)?;
+        thaw(node, &array).during("let md copy again")?;
         match rebuild::next(&array, &pair) {
             Next::Wait => return Ok(Step::Going),
             Next::Done => {
@@ -211,6 +212,17 @@ fn act(node: &Node, array: &Array, wanted: &Replacement, new: &OurDisk, next: Ne
             mdadm::mark(node, &array.name, &old, new).during("let the new disk take over")
         }
         Next::Wait | Next::Done | Next::Refuse(..) => Ok(()),
+    }
+}
+
+/// mdadm keeps md from copying while it adds to an array. One that was killed meanwhile, with its
+/// agent, left it so: the new disk would wait for ever. The assembly's turn is ours, so none is
+/// at work now.
+fn thaw(node: &Node, array: &Array) -> Outcome<()> {
+    let action = array::folder(&node.roots, &array.name).join("sync_action");
+    match configfs::read(&action)?.as_str() {
+        "frozen" => configfs::write(&action, "idle"),
+        _ => Ok(()),
     }
 }
 
