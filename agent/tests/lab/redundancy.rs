@@ -506,7 +506,10 @@ fn parity_that_was_written_to_is_not_forced_without_a_member(ring: &Ring<'_>) {
     n1.sh(&format!("until test -s {POINT}/f && grep -qx active {state}; do :; done")).unwrap();
     n1.kill().unwrap();
     n1.boot().unwrap();
-    let head = ring.cluster.start("n1");
+    // Another client: the first one's connection ended with the node.
+    let (cluster, head) = (ring.cluster, ring.cluster.start("n1"));
+    let ring = &Ring { cluster, head, donors: Vec::new(), exports: ring.exports.clone() };
+    let head = &ring.head;
     let two = &ring.exports[..2];
     ring.attach(two);
     let formed = v1::AssembleVolumeRequest { formed: 1, ..volume(Redundancy::Parity, two, &[]) };

@@ -22,7 +22,9 @@ pub(super) fn of(
     let mut alerts = Vec::new();
     match &record.phase {
         Phase::Failed(failed) => alerts.push(format!(
-            "failed: {}; uses end with an error; `rampool down {name}` frees the rest",
+            "failed: {}; uses end with an error; where the donors still have their memory, \
+             `rampool failover {name} --head NODE --force` brings up what was synchronised; \
+             `rampool down {name}` gives the pool up",
             failed.why
         )),
         Phase::Ready | Phase::Replacing(_) => {
