@@ -175,17 +175,17 @@ fn volatile(record: &PoolRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
     use crate::nodes::{Contact, Known};
+    use crate::pool::record::samples;
     use rampool_proto::v1::{Holding, Inventory, Memory, Placement, PoolSpec, Redundancy};
 
     fn record() -> PoolRecord {
         let piece = |donor: &str| Piece { donor: donor.into(), bytes: 7, ..Piece::default() };
         PoolRecord {
-            assembly: "demo.3".parse().unwrap(),
             spec: PoolSpec { lease_seconds: 100, ..PoolSpec::default() },
             placement: Placement {
                 head: "n1".into(),
@@ -194,14 +194,7 @@ mod tests {
                 ..Placement::default()
             },
             boot_ids: BTreeMap::from([("n2".into(), "boot".into())]),
-            serials: BTreeMap::new(),
-            formed: 0,
-            lacking: BTreeSet::new(),
-            debts: Vec::new(),
-            phase: Phase::Ready,
-            created_ms: 1,
-            ready_ms: 1000,
-            released_ms: 0,
+            ..samples::ready("demo.3")
         }
     }
 

@@ -1,27 +1,12 @@
-use std::collections::BTreeSet;
-
-use rampool_proto::v1::{EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec};
+use rampool_proto::v1::{EventKind, Failure, FailureKind, PoolId};
 
 use super::*;
 use crate::lease::Stage;
-use crate::pool::record::Phase;
+use crate::pool::record::{Phase, samples};
 use crate::pool::state::Cause;
 
 fn record(assembly: &str, phase: Phase) -> PoolRecord {
-    PoolRecord {
-        assembly: assembly.parse().unwrap(),
-        spec: PoolSpec::default(),
-        placement: Placement::default(),
-        boot_ids: BTreeMap::new(),
-        serials: BTreeMap::new(),
-        formed: 0,
-        lacking: BTreeSet::new(),
-        debts: Vec::new(),
-        phase,
-        created_ms: 1,
-        ready_ms: 0,
-        released_ms: 0,
-    }
+    PoolRecord { phase, ready_ms: 0, ..samples::ready(assembly) }
 }
 
 fn event(name: &str, sequence: u64) -> Event {

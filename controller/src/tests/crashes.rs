@@ -1,34 +1,12 @@
 //! The controller is killed at every call of `up` and `down`, and started again on its store.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rampool_proto::v1::PoolState;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 
-use super::fake_nodes::{FakeNodes, Fault};
-use super::rig::{NODES, Rig, finished, spec};
-
-/// Runs `before` under a controller, then, when the call is on its way to the node, ends that
-/// controller at once: all its tasks are dropped where they stand.
-fn killed_at<F>(folder: &Path, fake: &Arc<FakeNodes>, node: &str, call: &str, ask: F)
-where
-    F: AsyncFnOnce(&Rig),
-{
-    let runtime = Runtime::new().unwrap();
-    runtime.block_on(async {
-        let rig = Rig::start(folder, fake);
-        fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
-        ask(&rig).await;
-        let on_its_way = |fake: &FakeNodes| {
-            fake.calls().iter().any(|(on, name)| (on.as_str(), name.as_str()) == (node, call))
-        };
-        tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
-    });
-    runtime.shutdown_timeout(Duration::from_secs(10));
-}
+use super::fake_nodes::FakeNodes;
+use super::rig::{NODES, Rig, finished, killed_at, spec};
 
 #[test]
 fn killed_at_any_call_of_up_the_next_controller_undoes_it_and_can_begin_anew() {
@@ -42,9 +20,15 @@ fn killed_at_any_call_of_up_the_next_controller_undoes_it_and_can_begin_anew() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let fake = FakeNodes::new(&NODES);
-        killed_at(folder.path(), &fake, node, call, async |rig| {
-            drop(rig.pools.up(&spec()).await.unwrap());
-        });
+        killed_at(
+            folder.path(),
+            &fake,
+            (node, call),
+            async |_| {},
+            async |rig| {
+                drop(rig.pools.up(&spec()).await.unwrap());
+            },
+        );
         Runtime::new().unwrap().block_on(async {
             let rig = Rig::start(folder.path(), &fake);
             rig.until(PoolState::Released).await;
@@ -64,10 +48,16 @@ fn killed_at_any_call_of_down_the_next_controller_finishes_it() {
     {
         let folder = tempfile::tempdir().unwrap();
         let fake = FakeNodes::new(&NODES);
-        killed_at(folder.path(), &fake, node, call, async |rig| {
-            finished(&rig.up(&spec()).await);
-            drop(rig.pools.down("demo", false).unwrap());
-        });
+        killed_at(
+            folder.path(),
+            &fake,
+            (node, call),
+            async |_| {},
+            async |rig| {
+                finished(&rig.up(&spec()).await);
+                drop(rig.pools.down("demo", false).unwrap());
+            },
+        );
         Runtime::new().unwrap().block_on(async {
             let rig = Rig::start(folder.path(), &fake);
             rig.until(PoolState::Released).await;

@@ -8,8 +8,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{Event, EventKind, Failure, PoolSpec, PoolState};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
-use super::fake_nodes::{FakeAgents, FakeNodes};
+use super::fake_nodes::{FakeAgents, FakeNodes, Fault};
 use crate::agents::Agents;
 use crate::nodes::Nodes;
 use crate::pool::steps::Settings;
@@ -127,4 +129,32 @@ pub(super) fn gave_up(events: &[Event]) -> &Failure {
     let last = last(events);
     assert_eq!(last.kind(), EventKind::GaveUp, "{last:?}");
     last.failure.as_ref().expect("a GAVE_UP says why")
+}
+
+/// Runs `first`, then `ask`, under a controller; when that call of `ask` is on its way to that
+/// node, ends the controller at once: all its tasks are dropped where they stand.
+pub(super) fn killed_at<F, A>(
+    folder: &Path,
+    fake: &Arc<FakeNodes>,
+    (node, call): (&str, &str),
+    first: F,
+    ask: A,
+) where
+    F: AsyncFnOnce(&Rig),
+    A: AsyncFnOnce(&Rig),
+{
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::start(folder, fake);
+        first(&rig).await;
+        let before = fake.calls().len();
+        fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
+        ask(&rig).await;
+        let on_its_way = |fake: &FakeNodes| {
+            let new = fake.calls().into_iter().skip(before);
+            new.into_iter().any(|(on, name)| (on.as_str(), name.as_str()) == (node, call))
+        };
+        tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
 }

@@ -1,6 +1,5 @@
 //! Pools that survive: pieces move, heads follow each other, lost pools let their users go.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::fake_nodes::{FakeNodes, Fault};
-use super::rig::{Rig, all, finished, gave_up, spec};
+use super::rig::{Rig, all, finished, gave_up, killed_at, spec};
 
 const SIX: [&str; 6] = ["n1", "n2", "n3", "n4", "n5", "n6"];
 
@@ -223,28 +222,6 @@ async fn a_mirror_replaces_a_donor_that_lost_its_memory_by_itself() {
     rig.nothing_held();
 }
 
-/// Runs `ask` under a controller, then, when the call is on its way to the node, ends that
-/// controller at once.
-fn killed_at<F>(folder: &Path, fake: &Arc<FakeNodes>, node: &str, call: &str, ask: F)
-where
-    F: AsyncFnOnce(&Rig),
-{
-    let runtime = Runtime::new().unwrap();
-    runtime.block_on(async {
-        let rig = Rig::start(folder, fake);
-        finished(&rig.up(&mirror()).await);
-        let before = fake.calls().len();
-        fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
-        ask(&rig).await;
-        let on_its_way = |fake: &FakeNodes| {
-            let new = fake.calls().into_iter().skip(before);
-            new.into_iter().any(|(on, name)| (on.as_str(), name.as_str()) == (node, call))
-        };
-        tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
-    });
-    runtime.shutdown_timeout(Duration::from_secs(10));
-}
-
 #[test]
 fn killed_at_any_call_of_a_replace_the_next_controller_finishes_it() {
     for (node, call) in [
@@ -256,9 +233,17 @@ fn killed_at_any_call_of_a_replace_the_next_controller_finishes_it() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let fake = FakeNodes::new(&SIX);
-        killed_at(folder.path(), &fake, node, call, async |rig| {
-            drop(rig.pools.replace("demo", "n2", "n6").await.unwrap());
-        });
+        killed_at(
+            folder.path(),
+            &fake,
+            (node, call),
+            async |rig| {
+                finished(&rig.up(&mirror()).await);
+            },
+            async |rig| {
+                drop(rig.pools.replace("demo", "n2", "n6").await.unwrap());
+            },
+        );
         Runtime::new().unwrap().block_on(async {
             let rig = Rig::start(folder.path(), &fake);
             until(|| donors(&rig)[0] == "n6", call).await;
@@ -283,10 +268,18 @@ fn killed_at_any_call_of_a_failover_the_next_controller_finishes_it() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let fake = FakeNodes::new(&SIX);
-        killed_at(folder.path(), &fake, node, call, async |rig| {
-            fake.set_alive("n1", false);
-            drop(rig.pools.failover("demo", "n6", false).await.unwrap());
-        });
+        killed_at(
+            folder.path(),
+            &fake,
+            (node, call),
+            async |rig| {
+                finished(&rig.up(&mirror()).await);
+            },
+            async |rig| {
+                fake.set_alive("n1", false);
+                drop(rig.pools.failover("demo", "n6", false).await.unwrap());
+            },
+        );
         Runtime::new().unwrap().block_on(async {
             let rig = Rig::start(folder.path(), &fake);
             until(|| rig.fake.writers() == ["n6 demo.2"], call).await;
