@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use rampool_proto::v1::{Event, EventKind, Failure, PoolId};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::operation::{Kind, Operation, Order, is_last};
 use super::record::PoolRecord;
@@ -33,11 +34,7 @@ impl Pools {
         let (sender, receiver) = mpsc::channel(BUFFER);
         // A task of its own: what was begun is seen through whoever leaves.
         tokio::spawn(async move { pools.see_down(&name, force, first, &sender).await });
-        let events = stream::unfold(receiver, |mut receiver| async move {
-            let event = receiver.recv().await?;
-            Some((event, receiver))
-        });
-        Ok(events.boxed())
+        Ok(ReceiverStream::new(receiver).boxed())
     }
 
     async fn see_down(

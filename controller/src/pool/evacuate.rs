@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use rampool_proto::v1::{Event, EventKind, Failure, FailureKind};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::operation::is_last;
 use super::record::PoolRecord;
@@ -37,11 +38,7 @@ impl Pools {
         let (all, node) = (Arc::clone(self), node.to_owned());
         // A task of its own: what was begun is seen through whoever leaves.
         tokio::spawn(async move { all.move_off(&node, &pools, &sender).await });
-        let events = stream::unfold(receiver, |mut receiver| async move {
-            let event = receiver.recv().await?;
-            Some((event, receiver))
-        });
-        Ok(events.boxed())
+        Ok(ReceiverStream::new(receiver).boxed())
     }
 
     async fn move_off(
