@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::abilities::Modules;
 use crate::config::Config;
+use crate::export::Fences;
 use crate::outcome::{During, Outcome};
 use crate::programs::Programs;
 use crate::roots::Roots;
@@ -34,6 +35,8 @@ pub struct Node {
     pub(crate) modules: Modules,
     /// LIO's tree has one writer: its own tools are known to race.
     lio: Mutex<()>,
+    /// Heads that are kept away from what this node lends.
+    pub(crate) fences: Fences,
     /// Held from admission to full reservation, so that memory is never promised twice.
     memory: Mutex<()>,
     turns: Turns,
@@ -64,6 +67,7 @@ impl Node {
             roots,
             programs: Programs::find(),
             lio: Mutex::default(),
+            fences: Fences::default(),
             memory: Mutex::default(),
             turns: Turns::default(),
             changed: watch::Sender::new(0),

@@ -2,6 +2,7 @@
 //! this one.
 
 mod chap;
+mod fences;
 mod local;
 mod target;
 
@@ -14,6 +15,8 @@ use crate::names;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
 use crate::ramdisk;
+
+pub(crate) use fences::Fences;
 
 /// The logical unit that carries the data. Never 0: when a mapped unit 0 disappears under a
 /// live session, LIO answers reads from a dummy unit 0 of its own, with zeros and success.
@@ -98,7 +101,7 @@ pub fn create(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<E
     create_in_steps(node, wanted, progress).map_err(|mut why| {
         let undone = match (had_memory, had_way) {
             (false, _) => destroy(node, &wanted.assembly, carved, true).map(drop),
-            (true, false) => fence(node, &wanted.assembly).map(drop),
+            (true, false) => close(node, &wanted.assembly).map(drop),
             (true, true) => Ok(()),
         };
         if let Err(remains) = undone {
@@ -116,6 +119,7 @@ fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outc
         ramdisk::reserve(node, &wanted.ramdisk, progress)?
     };
     let turn = node.lio_turn();
+    node.fences.refuse(&wanted.assembly)?;
     refuse_other_way(node, wanted)?;
     let (exported, target) = match &wanted.way {
         Way::Initiator(initiator) => {
@@ -166,8 +170,15 @@ fn refuse_other_way(node: &Node, wanted: &Wanted) -> Outcome<()> {
 
 /// Ends the access of the head of `assembly`, and keeps the memory. The kernel removes an ACL
 /// only when its session has ended, and a session ends when its last command has: afterwards
-/// nothing of that head is written any more.
+/// nothing of that head is written any more. It does not come back: a request from before that
+/// arrives late is refused.
 pub fn fence(node: &Node, assembly: &Assembly) -> Outcome<Change> {
+    node.fences.put_up(assembly);
+    close(node, assembly)
+}
+
+/// Takes every way out of the memory to the head of `assembly` away.
+fn close(node: &Node, assembly: &Assembly) -> Outcome<Change> {
     let _turn = node.lio_turn();
     let of = |node: &Node| ways_out(node).into_iter().filter(|way| way.assembly == *assembly);
     let mut change = Change::Already;
@@ -204,6 +215,7 @@ pub fn destroy(
     if let Some(left) = ways_out(node).into_iter().find(concerned) {
         return Err(still_there(&left.path.display().to_string()));
     }
+    node.fences.forget(assembly);
     let nothing = ways.is_empty() && !had_memory;
     Ok((if nothing { Change::Already } else { Change::Made }, freed))
 }

@@ -51,7 +51,7 @@ impl Pools {
         if outcome.record.is_released() {
             Self::lock(&self.released).extend(outcome.record.assemblies());
         }
-        slot.lock().operation = None;
+        slot.settle(outcome.record.clone());
         operation.tell(match outcome.failure {
             None => Event {
                 kind: EventKind::Finished.into(),

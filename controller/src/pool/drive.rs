@@ -135,7 +135,8 @@ impl Drive {
         None
     }
 
-    /// Writes the machine's record to the store, then shows it to everybody.
+    /// Writes the machine's record to the store, then shows it to everybody. The last one is
+    /// shown with the operation's end: who sees it may begin the next operation at once.
     async fn write(&mut self, vital: bool) -> Result<(), Failure> {
         self.machine.note(|record| match record.phase {
             Phase::Ready if record.ready_ms == 0 => record.ready_ms = now_ms(),
@@ -145,7 +146,7 @@ impl Drive {
         let record = self.machine.record();
         let written = self.env.store.put(record).await;
         // What is not vital is so, written or not; what is vital is taken back.
-        if written.is_ok() || !vital {
+        if (written.is_ok() || !vital) && !self.machine.settled() {
             self.slot.publish(record.clone());
         }
         written.map_err(|error| {

@@ -46,6 +46,14 @@ impl Slot {
         now.record = Some(Arc::new(record));
     }
 
+    /// What an operation came to, and its end: one change to who looks.
+    pub(super) fn settle(&self, record: PoolRecord) {
+        let mut now = self.lock();
+        now.record = Some(Arc::new(record));
+        now.operation = None;
+    }
+
+    /// What an operation has come to so far.
     pub(super) fn publish(&self, record: PoolRecord) {
         self.lock().record = Some(Arc::new(record));
     }

@@ -52,6 +52,8 @@ pub(crate) struct ModelNode {
     disks: BTreeMap<Assembly, Disk>,
     /// Targets, and whose memory each shows.
     exports: BTreeMap<Assembly, Assembly>,
+    /// Heads that are kept away for good.
+    fences: BTreeSet<Assembly>,
     heads: BTreeMap<Assembly, Head>,
 }
 
@@ -64,6 +66,7 @@ impl ModelNode {
             mount_in_use: false,
             disks: BTreeMap::new(),
             exports: BTreeMap::new(),
+            fences: BTreeSet::new(),
             heads: BTreeMap::new(),
         }
     }
@@ -307,7 +310,9 @@ impl ModelNodes {
             }
             Call::CreateExport(request) => self.create_export(name, request, &refuse),
             Call::FenceExport(request) => {
-                self.node(name).exports.remove(&of(request.pool.as_ref()));
+                let (assembly, node) = (of(request.pool.as_ref()), self.node(name));
+                node.exports.remove(&assembly);
+                node.fences.insert(assembly);
                 Ok(Answer::Done)
             }
             Call::DestroyExport(request) => {
@@ -353,6 +358,9 @@ impl ModelNodes {
         if node.exports.iter().any(|(other, shown)| *other != target && *shown == carved) {
             return refuse.as_kind(FailureKind::Conflict, "another target shows it");
         }
+        if node.fences.contains(&target) {
+            return refuse.as_kind(FailureKind::Conflict, "that head was fenced");
+        }
         let new = Disk { bytes: request.bytes, place: None };
         node.disks.entry(carved.clone()).or_insert(new);
         node.exports.insert(target, carved.clone());
@@ -386,6 +394,10 @@ impl ModelNodes {
         if node.exports.values().any(|shown| shown == carved) {
             return refuse.as_kind(FailureKind::Conflict, "another target shows it");
         }
+        let moot = |fenced: &Assembly| {
+            fenced.name == target.name && fenced.generation <= target.generation
+        };
+        node.fences.retain(|fenced| !moot(fenced));
         let freed = node.disks.remove(carved).map_or(0, |disk| disk.bytes);
         Ok(Answer::Freed(freed))
     }
