@@ -4,9 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos lab release packages image programs fmt lint unit end-to-end
+.PHONY: help demo test bench chaos fuzz lab release packages image programs fmt lint unit end-to-end
 
 CARGO ?= cargo
+# Which random orders and which sample of the fault matrix `make test` tries. What lands must not
+# depend on chance: other seeds are for `make fuzz`, `make chaos`, and whoever sets this.
+SEED ?= 2016
+# Minutes.
+FUZZ ?= 10
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TIMED := tests/timed
 
@@ -15,6 +20,7 @@ help:
 	@echo 'make test    every test: format, lints, unit, property, doc, end to end'
 	@echo 'make bench   the pool by rampool beside the same pool by hand'
 	@echo 'make chaos   hit every part of a pool at every moment of its life; hours'
+	@echo 'make fuzz    property tests, with new seeds for FUZZ minutes'
 	@echo 'make lab     leave a cluster of real kernels running, and say how to enter it'
 
 # Everything is built for the whole workspace at once: with fewer packages cargo would choose
@@ -49,7 +55,16 @@ lint:
 	@$(TIMED) lints $(CARGO) clippy --quiet --workspace --all-targets --all-features -- --deny warnings
 
 unit:
-	@$(TIMED) 'unit, property and doc tests' $(CARGO) test --workspace
+	@PROPTEST_RNG_SEED=$(SEED) $(TIMED) 'unit, property and doc tests' $(CARGO) test --workspace
+
+# Stops at the first seed that fails; that one again: make unit SEED=N.
+fuzz:
+	@end=$$(( $$(date +%s) + 60 * $(FUZZ) )); rounds=0; \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+	    seed=$$SRANDOM; echo "SEED=$$seed"; rounds=$$((rounds + 1)); \
+	    PROPTEST_RNG_SEED=$$seed $(CARGO) test --quiet --workspace --lib; \
+	done; \
+	echo "fuzz: ok, $$rounds seeds"
 
 programs: packages
 	@$(TIMED) programs $(CARGO) build --quiet --workspace --bins
@@ -59,4 +74,4 @@ image: programs
 
 # Two labs at a time: much of a fault's time is waiting.
 end-to-end: image
-	@$(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=2
+	@RAMPOOL_CHAOS_SEED=$(SEED) $(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=2

@@ -9,24 +9,25 @@ use rampool_e2e::chaos::cycles;
 use rampool_e2e::chaos::ledger::{Entry, commit};
 use rampool_e2e::chaos::stage::Stage;
 use rampool_e2e::chaos::troupe::{Run, sensible};
-use rampool_e2e::dice::fnv1a;
 
-/// Says which sample to try; else it is fixed for each commit.
+/// Says which sample to try: `make test SEED=N` sets it.
 const SEED: &str = "RAMPOOL_CHAOS_SEED";
+
+/// What is tried unless somebody asks for another sample: what lands must not depend on chance.
+const USUAL: u64 = 2016;
 
 /// No cell begins after this; the longest takes about a minute.
 const BUDGET: Duration = Duration::from_secs(150);
 
 #[test]
 fn a_sample_of_the_fault_matrix_holds() -> Result<()> {
-    let commit = commit()?;
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse()?,
-        Err(_) => fnv1a(commit.trim_end_matches('+').as_bytes()) % 1_000_000,
+        Err(_) => USUAL,
     };
     println!("{SEED}={seed}");
     let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos");
-    let run = Run { cells: sensible(seed), seed, commit, jobs: 1, budget: BUDGET, logs };
+    let run = Run { cells: sensible(seed), seed, commit: commit()?, jobs: 1, budget: BUDGET, logs };
     let played = Mutex::new(Vec::new());
     run.play(|entry: &Entry| {
         println!("{}: {:.0} s, {}", entry.cell, entry.seconds, entry.note);

@@ -1,4 +1,7 @@
-//! States of the world that are nobody's fault: a full pool, a clock that is wrong.
+//! States of the world that are nobody's fault: a full pool, a clock that is wrong, a node with
+//! another name or address.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rampool_e2e::cluster::Cluster;
@@ -44,4 +47,87 @@ fn a_donor_whose_clock_is_wrong_serves_on(cluster: &Cluster) -> Result<()> {
     donor.sh("date -s @$(($(date +%s) + 63072000))")?;
     cluster.start_agent("n3")?;
     cluster.wait_reachable(&["n3"])
+}
+
+#[test]
+fn a_donor_with_another_name_is_not_believed_and_one_with_another_address_is_as_if_lost()
+-> Result<()> {
+    Cluster::builder("renamed", 3).boot()?.run(|cluster| {
+        let before = cluster.footprints()?;
+        let wanted = [&WANTED[..], &["--patience", "10s"]].concat();
+        cluster.rampool(&wanted)?.ok()?;
+        cluster.node("n1").sh("echo kept > /rampool/demo/file && sync")?;
+        a_donor_with_another_name_is_not_believed(cluster)?;
+        a_stripe_whose_donor_moved_away_fails_after_its_patience(cluster)?;
+        cluster.rampool(&["down", "demo"])?.ok()?;
+        cluster.node("n3").sh(&moved("10.77.0.99", "10.77.0.13"))?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+/// Memory must not be put where nobody would look for it; what is in use is not touched.
+fn a_donor_with_another_name_is_not_believed(cluster: &Cluster) -> Result<()> {
+    let rename = |from: &str, to: &str| {
+        let script = format!("sed -i 's/^node: {from}$/node: {to}/' /etc/rampool/agent.yaml");
+        cluster.kill_program("n3", "rampool-agent")?;
+        cluster.node("n3").sh(&script)?;
+        cluster.start_agent("n3")
+    };
+    rename("n3", "x3")?;
+    let why = until(Duration::from_secs(20), || {
+        let listing = cluster.rampool_json(&["nodes"])?.to_string();
+        Ok(listing.contains("calls itself").then_some(listing))
+    })?;
+    ensure!(why.contains("x3"), "the name that it gives itself is not said: {why}");
+    let other = ["up", "other", "--size", "64MiB", "--head", "n1", "--donors", "n3"];
+    let refused = cluster.rampool(&other)?;
+    ensure!(!refused.success(), "memory of a node that is another one was lent");
+    cluster.node("n1").sh("echo more >> /rampool/demo/file && sync")?;
+    rename("x3", "n3")?;
+    cluster.wait_reachable(&["n3"])
+}
+
+/// Sessions lead to an address: who takes it away takes the memory away. The agent answers at the
+/// new one all the same, so that all of it is given back without a reboot.
+fn a_stripe_whose_donor_moved_away_fails_after_its_patience(cluster: &Cluster) -> Result<()> {
+    cluster.kill_program("n3", "rampool-agent")?;
+    cluster.node("n3").sh(&moved("10.77.0.13", "10.77.0.99"))?;
+    cluster.node("n1").sh("sed -i 's/^10.77.0.13 n3$/10.77.0.99 n3/' /etc/hosts")?;
+    cluster.start_agent("n3")?;
+    cluster.wait_reachable(&["n3"])?;
+    let begin = Instant::now();
+    let failed = until(Duration::from_secs(40), || {
+        let pool = cluster.rampool_json(&["status", "demo"])?;
+        Ok((pool["state"] == "failed").then_some(pool))
+    })?;
+    println!(
+        "failed {:.1} s after its donor answered at another address",
+        begin.elapsed().as_secs_f64()
+    );
+    ensure!(failed.to_string().contains("n3"), "the donor is not named: {failed}");
+    let read = cluster.node("n1").exec(["cat", "/rampool/demo/file"])?;
+    ensure!(!read.success(), "a failed pool was read");
+    Ok(())
+}
+
+/// Takes one address of the data network away from a node and gives it another, in its
+/// configuration too.
+fn moved(from: &str, to: &str) -> String {
+    format!(
+        "link=$(ip -o -4 addr show to {from} | awk '{{ print $2 }}') && \
+         ip addr del {from}/24 dev $link && ip addr add {to}/24 dev $link && \
+         sed -i 's/^data_address: .*/data_address: {to}/' /etc/rampool/agent.yaml"
+    )
+}
+
+fn until<T>(deadline: Duration, so: impl Fn() -> Result<Option<T>>) -> Result<T> {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = so()? {
+            return Ok(found);
+        }
+        ensure!(begin.elapsed() < deadline, "it is not so after {deadline:?}");
+        // The command line is all that an outsider can ask.
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
