@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rampool_e2e::cluster::Cluster;
 
+/// More than a patience of 10 s, on a busy machine.
+const SOON: Duration = Duration::from_secs(40);
+
 const WANTED: [&str; 8] = ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
 
 #[test]
@@ -74,11 +77,10 @@ fn a_donor_with_another_name_is_not_believed(cluster: &Cluster) -> Result<()> {
         cluster.start_agent("n3")
     };
     rename("n3", "x3")?;
-    let why = until(Duration::from_secs(20), || {
-        let listing = cluster.rampool_json(&["nodes"])?.to_string();
-        Ok(listing.contains("calls itself").then_some(listing))
+    cluster.until_nodes(&["n3"], "refused as x3", SOON, |node| {
+        let why = node["detail"].as_str().unwrap_or_default();
+        node["reachable"] == false && why.contains("calls itself \"x3\"")
     })?;
-    ensure!(why.contains("x3"), "the name that it gives itself is not said: {why}");
     let other = ["up", "other", "--size", "64MiB", "--head", "n1", "--donors", "n3"];
     let refused = cluster.rampool(&other)?;
     ensure!(!refused.success(), "memory of a node that is another one was lent");
@@ -96,10 +98,7 @@ fn a_stripe_whose_donor_moved_away_fails_after_its_patience(cluster: &Cluster) -
     cluster.start_agent("n3")?;
     cluster.wait_reachable(&["n3"])?;
     let begin = Instant::now();
-    let failed = until(Duration::from_secs(40), || {
-        let pool = cluster.rampool_json(&["status", "demo"])?;
-        Ok((pool["state"] == "failed").then_some(pool))
-    })?;
+    let failed = cluster.until_pool("demo", "failed", SOON, |pool| pool["state"] == "failed")?;
     println!(
         "failed {:.1} s after its donor answered at another address",
         begin.elapsed().as_secs_f64()
@@ -118,16 +117,4 @@ fn moved(from: &str, to: &str) -> String {
          ip addr del {from}/24 dev $link && ip addr add {to}/24 dev $link && \
          sed -i 's/^data_address: .*/data_address: {to}/' /etc/rampool/agent.yaml"
     )
-}
-
-fn until<T>(deadline: Duration, so: impl Fn() -> Result<Option<T>>) -> Result<T> {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = so()? {
-            return Ok(found);
-        }
-        ensure!(begin.elapsed() < deadline, "it is not so after {deadline:?}");
-        // The command line is all that an outsider can ask.
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }

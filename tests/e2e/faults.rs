@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::{CONTROLLER, Cluster};
+use rampool_e2e::until::until;
 
 /// Less patience than the default: how long I/O to a dead donor is held is no part of these tests.
 const WANTED: [&str; 10] =
@@ -65,20 +66,12 @@ fn an_up_cut_short_by_a_killed_controller_leaves_nothing() -> Result<()> {
 
 /// Waits until the controller is done with what it found.
 fn settled(cluster: &Cluster) -> Result<()> {
-    let begin = Instant::now();
-    loop {
+    until("settled", Duration::from_secs(30), || {
         let pools = cluster.rampool_json(&["list"])?;
-        let open = pools["pools"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|pool| pool["state"] == "creating" || pool["state"] == "releasing");
-        if !open {
-            return Ok(());
-        }
-        ensure!(begin.elapsed() < Duration::from_secs(30), "still not settled: {pools}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        let mut all = pools["pools"].as_array().into_iter().flatten();
+        let open = all.any(|pool| pool["state"] == "creating" || pool["state"] == "releasing");
+        Ok(if open { Err(pools) } else { Ok(()) })
+    })
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::{CONTROLLER, Cluster};
 use rampool_e2e::load::{self, Load};
-use rampool_e2e::programs;
+use rampool_e2e::{programs, until};
 use serde_json::Value;
 
 /// Any number: it names the blocks that fio writes.
@@ -202,41 +202,19 @@ fn down(cluster: &Cluster, name: &str) -> Result<()> {
 
 /// Waits until the pool's status is so.
 fn until(cluster: &Cluster, name: &str, what: &str, so: impl Fn(&Value) -> bool) -> Result<Value> {
-    let begin = Instant::now();
-    loop {
-        let pool = cluster.rampool_json(&["status", name])?;
-        if so(&pool) {
-            return Ok(pool);
-        }
-        ensure!(begin.elapsed() < LONG, "not {what} after {LONG:?}: {pool}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    cluster.until_pool(name, what, LONG, so)
 }
 
 fn until_unreachable(cluster: &Cluster, nodes: &[&str]) -> Result<()> {
-    let begin = Instant::now();
-    loop {
-        let listing = cluster.rampool_json(&["nodes"])?;
-        let away = |name: &&str| {
-            let all = listing["nodes"].as_array().into_iter().flatten();
-            all.clone().any(|node| node["node"] == **name && node["reachable"] == false)
-        };
-        if nodes.iter().all(away) {
-            return Ok(());
-        }
-        ensure!(begin.elapsed() < LONG, "still reachable: {listing}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    cluster.until_nodes(nodes, "unreachable", LONG, |node| node["reachable"] == false)
 }
 
 /// Waits until a node holds nothing of that name any more.
 fn until_footprint(cluster: &Cluster, node: &str, gone: &str) -> Result<()> {
-    let begin = Instant::now();
-    while cluster.footprint(node)?.mentions(gone) {
-        ensure!(begin.elapsed() < LONG, "{node} still holds {gone}");
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    Ok(())
+    until::until(&format!("{node} rid of {gone}"), LONG, || {
+        let footprint = cluster.footprint(node)?;
+        Ok(if footprint.mentions(gone) { Err("it is still there") } else { Ok(()) })
+    })
 }
 
 fn donors(pool: &Value) -> Vec<String> {

@@ -1,9 +1,7 @@
 //! A lab whose nodes run rampool's programs, under the configuration files an admin would
 //! write. `n1` also runs the controller, and is where `rampool` is typed.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rampool_lab::{Init, Lab, Node, NodeId, Output};
 use serde_json::Value;
 
@@ -17,9 +15,6 @@ pub const CONTROLLER: &str = "n1";
 /// What a lab's donor keeps for itself: its kernels have 1 GiB or less, so the product's
 /// default floor of 2 GiB would leave nothing to lend.
 const FLOOR: &str = "96MiB";
-
-/// How long programs may take from their start until every agent answers the controller.
-const READY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A lab with rampool running on it.
 pub struct Cluster {
@@ -140,40 +135,6 @@ impl Cluster {
         );
         self.node(node).sh(&script).map(drop)
     }
-
-    /// Waits until the controller hears these nodes' agents.
-    pub fn wait_reachable(&self, nodes: &[&str]) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let answer = self.rampool(&["nodes", "-o", "json"])?;
-            let missing = match serde_json::from_slice::<Value>(&answer.stdout) {
-                Ok(listing) => unreachable_of(&listing, nodes),
-                Err(_) => vec![String::from_utf8_lossy(&answer.stderr).into_owned()],
-            };
-            if missing.is_empty() {
-                return Ok(());
-            }
-            if begin.elapsed() > READY_DEADLINE {
-                bail!(
-                    "after {READY_DEADLINE:?} the controller still misses: {}",
-                    missing.join(", ")
-                );
-            }
-            // The command line is all that an outsider can ask; it has no "wait" of its own.
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-fn unreachable_of(listing: &Value, nodes: &[&str]) -> Vec<String> {
-    let reachable = |name: &str| {
-        listing["nodes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|node| node["node"] == name && node["reachable"] == true)
-    };
-    nodes.iter().filter(|name| !reachable(name)).map(|name| (*name).to_owned()).collect()
 }
 
 impl Builder {

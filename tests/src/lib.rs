@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`cluster`] | a lab whose nodes run rampool's programs under real configuration files |
 //! | [`credentials`] | the cluster's CA and certificates, made by `rampool pki` |
+//! | [`until`] | waiting for what happens by itself |
 //! | [`programs`] | where the programs under test are |
 //! | [`footprint`] | what a node holds, before and after |
 //! | [`fio`], [`small_files`] | the benchmark's workloads |
@@ -23,4 +24,5 @@ pub mod footprint;
 pub mod load;
 pub mod programs;
 pub mod small_files;
+pub mod until;
 pub mod witness;
