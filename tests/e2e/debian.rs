@@ -7,9 +7,9 @@ use rampool_e2e::cluster::Cluster;
 fn nobody_on_a_debian_node_grabs_a_pools_disks() -> Result<()> {
     Cluster::builder("debian", 3).systemd().boot()?.run(|cluster| {
         let before = cluster.footprints()?;
-        for layout in ["md", "lvm"] {
-            let wanted = ["up", "demo", "--size", "400MiB", "--head", "n1", "--donors", "n[2-3]"];
-            cluster.rampool(&[&wanted[..], &["--layout", layout]].concat())?.ok()?;
+        for kind in [["--layout", "md"], ["--layout", "lvm"], ["--redundancy", "mirror"]] {
+            let wanted = ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
+            cluster.rampool(&[&wanted[..], &kind].concat())?.ok()?;
             let head = cluster.node("n1");
             head.sh("udevadm settle; cp /usr/bin/perl /rampool/demo/ && sync")?;
             let maps = head.sh("ls /sys/block; multipath -ll")?;
