@@ -28,7 +28,8 @@ use records::Record;
 use sessions::Session;
 
 /// The kernel makes a disk some moments after the scan that found its unit, and removes it some
-/// moments after iscsiadm has gone; it tells nobody but udev when.
+/// moments after iscsiadm has gone; it tells nobody but udev when. Nor does iscsid tell when it
+/// has opened a broken session again.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How often sysfs is asked meanwhile.
@@ -160,9 +161,23 @@ fn refuse_other_initiator(wanted: &Wanted, sessions: &[Session]) -> Outcome<()> 
     }
 }
 
+/// The assembly's sessions, once those wanted are up, or have not been for longer than a moment:
+/// what breaks just after a login, on a link or a node that is busy, iscsid opens again.
+fn reopened(node: &Node, wanted: &Wanted) -> Vec<Session> {
+    let patience = Instant::now() + GRACE;
+    loop {
+        let sessions = sessions::of(node, &wanted.assembly);
+        let broken = |session: &Session| wanted.names(&session.target) && !session.is_up();
+        if !sessions.iter().any(broken) || Instant::now() >= patience {
+            return sessions;
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
 /// Every export has a session that is up; `said` is what iscsiadm told meanwhile.
 fn verify(node: &Node, wanted: &Wanted, said: &str) -> Outcome<()> {
-    let sessions = sessions::of(node, &wanted.assembly);
+    let sessions = reopened(node, wanted);
     let refusals = login::refusals(said);
     let mut failed = Vec::new();
     for export in &wanted.exports {
@@ -272,4 +287,36 @@ pub fn list(node: &Node) -> Vec<Holding> {
         ..Holding::default()
     });
     sessions.chain(records).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::tests::assembly;
+    use crate::node::tests::fake;
+    use sessions::tests::{set_state, write_session};
+
+    #[test]
+    fn a_session_that_broke_after_its_login_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        let iqn = "iqn.2026-11.org.rampool:demo.3.n2".to_owned();
+        write_session(&node, 1, &iqn, "rp.demo.3", "FAILED");
+        let target = Target { iqn, ..Target::default() };
+        let export = Export { donor: "n2".into(), target: Some(target), ..Export::default() };
+        let wanted = Wanted {
+            assembly: assembly("demo.3"),
+            initiator: String::new(),
+            exports: vec![export],
+            patience_seconds: 7,
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(GLANCE * 4);
+                set_state(&node, 1, "LOGGED_IN");
+            });
+            verify(&node, &wanted, "").unwrap();
+        });
+        assert!(sessions::of(&node, &wanted.assembly)[0].is_up());
+    }
 }

@@ -90,7 +90,7 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::attach::disks::tests::write_disk;
     use crate::names::tests::assembly;
@@ -99,16 +99,24 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// A session as sysfs would show it, written by hand.
-    fn write_session(node: &Node, id: u32, target: &str, interface: &str, state: &str) {
+    pub(crate) fn write_session(node: &Node, id: u32, target: &str, interface: &str, state: &str) {
         let host = node.roots.sys.join(format!("devices/platform/host{id}/session{id}"));
         let unit = host.join(format!("target{id}:0:0/{id}:0:0:1/block/sd{id}"));
         fs::create_dir_all(unit).unwrap();
         let class = node.roots.sys.join(format!("class/iscsi_session/session{id}"));
         fs::create_dir_all(&class).unwrap();
         symlink(&host, class.join("device")).unwrap();
-        for (file, value) in [("targetname", target), ("ifacename", interface), ("state", state)] {
+        for (file, value) in [("targetname", target), ("ifacename", interface)] {
             fs::write(class.join(file), format!("{value}\n")).unwrap();
         }
+        set_state(node, id, state);
+    }
+
+    pub(crate) fn set_state(node: &Node, id: u32, state: &str) {
+        let class = node.roots.sys.join(format!("class/iscsi_session/session{id}"));
+        // At once, as the kernel shows it.
+        fs::write(class.join("new"), format!("{state}\n")).unwrap();
+        fs::rename(class.join("new"), class.join("state")).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use super::cell::{Fault, Victim};
 use super::stage::{Cast, Stage};
 use super::table::{HELD, stays_away};
+use crate::cluster::CONTROLLER;
 
 /// systemd's `RestartSec=` in our units.
 const RESTART: Duration = Duration::from_secs(1);
@@ -94,7 +95,11 @@ fn end_program(stage: &Stage, cast: &Cast, program: &str, signal: &str) -> Resul
 
 fn start_program(stage: &Stage, cast: &Cast) -> Result<()> {
     match cast.cell.victim {
-        Victim::Controller => stage.cluster.start_controller(),
+        Victim::Controller => {
+            stage.cluster.start_controller()?;
+            // Until it listens, all that can be learnt from it is that it does not.
+            stage.cluster.wait_reachable(&[CONTROLLER])
+        }
         Victim::Iscsid => stage.cluster.node(cast.victim()).sh("iscsid").map(drop),
         _ => stage.cluster.start_agent(cast.victim()),
     }
