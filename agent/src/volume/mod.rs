@@ -4,6 +4,7 @@
 //! metadata): usable is what is left, in whole chunks.
 
 mod array;
+mod freeze;
 mod group;
 mod groups;
 mod health;
@@ -79,8 +80,10 @@ pub struct Volume {
     pub detail: String,
 }
 
-/// Writes the configuration under which md's tool is used.
+/// Writes the configuration under which md's tool is used, and ends what one that was killed with
+/// an earlier agent left.
 pub fn prepare(node: &Node) -> Outcome<()> {
+    freeze::thaw_all(node);
     mdadm::write_configuration(node)
 }
 

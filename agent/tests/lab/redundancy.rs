@@ -374,8 +374,15 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     assert_eq!(ring.state(&health, 4), MemberState::Rebuilding, "{health:?}");
     assert_eq!(ring.state(&health, 0), MemberState::InSync, "{health:?}");
     ring.cluster.kill_agent("n1");
+    // As an mdadm that is killed with its agent leaves it.
+    let action = "/sys/block/md_rp.demo.1/md/sync_action";
+    let freeze = format!("echo frozen > {action}; grep -qx frozen {action}");
+    ring.head.node.sh(&freeze).unwrap();
     ring.cluster.start_agent("n1");
+    ring.until("copying again", Duration::from_secs(20), |health| health.action == "recover");
     let done = ring.health().done_bytes;
+    // By itself, too: whoever asks again has it copy on.
+    ring.head.node.sh(&freeze).unwrap();
     ring.head.node.sh(&format!("echo 400000 > {speed}_max; echo 400000 > {speed}_min")).unwrap();
     let seen = ring.replace(0, 4).unwrap();
     assert!(seen.iter().all(|step| step.done_bytes >= done), "begun anew: {done} {seen:?}");
