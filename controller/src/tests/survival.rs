@@ -161,6 +161,25 @@ async fn a_pool_follows_to_another_head_and_the_old_one_gives_all_back_when_it_a
 }
 
 #[tokio::test]
+async fn a_failed_pool_comes_up_elsewhere_but_on_a_drained_node_only_by_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&mirror()).await);
+    finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    rig.pools.drain(&["n6".to_owned()], Some("new disk")).await.unwrap();
+    let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
+    assert_eq!(refused.said, "head n6 is drained: new disk");
+    assert!(refused.advice.contains("resume n6") && refused.advice.contains("--force"));
+    finished(&all(rig.pools.failover("demo", "n6", true).await.unwrap()).await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+    finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    finished(&failover(&rig, "n1").await);
+    assert_eq!(rig.fake.writers(), ["n1 demo.3"]);
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
 async fn a_split_through_the_mirror_is_refused_and_nothing_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
