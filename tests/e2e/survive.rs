@@ -158,7 +158,7 @@ fn a_donor_is_evacuated_while_its_pools_are_in_use() -> Result<()> {
 fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
     boot("recover", 4)?.run(|cluster| {
         let before = cluster.footprints()?;
-        up(cluster, "r", "--size 320MiB --head n2 --donors n[3-4]")?;
+        up(cluster, "r", "--size 320MiB --fs ext4 --head n2 --donors n[3-4]")?;
         let head = cluster.node("n2");
         let work = Load::begin(head, "/rampool/r", SEED)?;
         cluster.kill_program(CONTROLLER, "rampool-controller")?;
@@ -172,6 +172,7 @@ fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
         cluster.rampool(&["recover", "--apply"])?.ok()?;
         let pool = cluster.rampool_json(&["status", "r"])?;
         ensure!(pool["state"] == "ready", "{pool}");
+        ensure!(pool["fs"] == "ext4", "{pool}");
         let report = work.end(head, LONG)?;
         ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
         down(cluster, "r")?;

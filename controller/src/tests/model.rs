@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{
-    AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, Holder, Holding,
-    HoldingKind, Inventory, Member, MemberState, Memory, PoolId, ReaddMembersResponse, Redundancy,
-    Usage, VolumeHealth,
+    AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, FilesystemKind,
+    Holder, Holding, HoldingKind, Inventory, Member, MemberState, Memory, PoolId,
+    ReaddMembersResponse, Redundancy, Usage, VolumeHealth,
 };
 
 use crate::agents::{Answer, Call};
@@ -261,7 +261,8 @@ impl ModelNodes {
             }
             if head.mount {
                 let detail = format!("/rampool/{}", assembly.name);
-                found.push(Holding { detail, ..holding(assembly, HoldingKind::Mount) });
+                let filesystem = FilesystemKind::Xfs.into();
+                found.push(Holding { detail, filesystem, ..holding(assembly, HoldingKind::Mount) });
             }
         }
         found
