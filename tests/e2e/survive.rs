@@ -88,6 +88,37 @@ fn what_was_synced_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
     })
 }
 
+/// The volume is LVM's, and nothing but its own records on the donors says what it is made of.
+#[test]
+fn an_lvm_pool_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
+    boot("lvmfailover", 5)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "v", "--size 320MiB --layout lvm --head n2 --donors n[3-4]")?;
+        let work = Load::begin(cluster.node("n2"), "/rampool/v", SEED)?;
+        work.wait_acknowledged(50, LONG)?;
+        cluster.node("n2").kill()?;
+        let report = work.wait_errors(LONG)?;
+        cluster.rampool(&["drain", "n5", "--reason", "new memory"])?.ok()?;
+        let refused = cluster.rampool(&["failover", "v", "--head", "n5"])?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(said.contains("n5 is drained: new memory"), "{}: {said}", refused.status);
+        cluster.rampool(&["resume", "n5"])?.ok()?;
+        let begin = Instant::now();
+        cluster.rampool(&["failover", "v", "--head", "n5"])?.ok()?;
+        println!("on another head after {:?}", begin.elapsed());
+        let pool = cluster.rampool_json(&["status", "v"])?;
+        ensure!(pool["state"] == "ready" && pool["generation"] == 2, "{pool}");
+        load::compare_files(cluster.node("n5"), "/rampool/v", &report.log)?;
+        // It can be moved there as on the first head.
+        cluster.node("n2").boot()?;
+        cluster.wait_reachable(&["n2"])?;
+        cluster.rampool(&["evacuate", "n3"])?.ok()?;
+        load::compare_files(cluster.node("n5"), "/rampool/v", &report.log)?;
+        down(cluster, "v")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
 /// n1 (with the controller) and n2 are heads; a cut between some nodes leaves both alive.
 #[test]
 fn two_heads_never_both_have_a_usable_pool() -> Result<()> {
