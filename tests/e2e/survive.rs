@@ -186,6 +186,30 @@ fn a_donor_is_evacuated_while_its_pools_are_in_use() -> Result<()> {
 }
 
 #[test]
+fn an_evacuated_spare_leaves_its_pool_and_the_node() -> Result<()> {
+    boot("spare", 6)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        let wanted = "--size 320MiB --redundancy mirror --spares 1 --head n1 --donors n[2-6]";
+        up(cluster, "p", wanted)?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/p", SEED)?;
+        let pool = cluster.rampool_json(&["status", "p"])?;
+        let spare = pool["spares"][0].as_str().context("it has no spare")?;
+        cluster.rampool(&["evacuate", spare])?.ok()?;
+        ensure!(!cluster.footprint(spare)?.mentions("rp.p"), "{spare} still holds its piece");
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        load::compare_files(head, "/rampool/p", &report.log)?;
+        load::compare_blocks(head, "/rampool/p", &report.blocks)?;
+        let now = cluster.rampool_json(&["status", "p"])?;
+        let is_there = donors(&now).iter().any(|donor| donor == spare);
+        ensure!(now["state"] == "ready" && !is_there, "{now}");
+        down(cluster, "p")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
 fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
     boot("recover", 4)?.run(|cluster| {
         let before = cluster.footprints()?;

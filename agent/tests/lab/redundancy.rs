@@ -37,6 +37,7 @@ fn redundant_volumes_outlive_their_donors() {
             a_mirror_goes_on_without_a_donor_and_takes_another,
             a_donor_that_was_cut_off_resynchronises_by_the_bitmap,
             a_spare_takes_over_by_itself,
+            a_spare_that_is_let_go_leaves_the_volume_first,
             a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent,
             a_new_disk_that_dies_leaves_the_volume_as_it_was,
             parity_groups_each_bear_a_loss,
@@ -358,6 +359,19 @@ fn a_spare_takes_over_by_itself(ring: &Ring<'_>) {
     assert_eq!((health.lacking, health.members.len()), (0, 3), "{health:?}");
     ring.down();
     ring.heal(0);
+}
+
+fn a_spare_that_is_let_go_leaves_the_volume_first(ring: &Ring<'_>) {
+    ring.up(Redundancy::Parity, 3, 1);
+    let detach = |donor: &str| v1::DetachRequest { pool: demo(), donors: vec![donor.to_owned()] };
+    let busy = ring.head.detach(detach("n4")).unwrap_err();
+    assert_eq!(busy.kind(), FailureKind::Busy, "a member: {busy}");
+    ring.head.detach(detach("n5")).unwrap();
+    assert!(ring.head.detach(detach("n5")).unwrap().already);
+    let health = ring.health();
+    assert_eq!((health.lacking, health.members.len()), (0, 3), "{health:?}");
+    assert_eq!(ring.state(&health, 3), MemberState::Missing, "{health:?}");
+    ring.down();
 }
 
 fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>) {

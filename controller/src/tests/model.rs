@@ -532,6 +532,9 @@ impl ModelNodes {
                     let all = volume.members.iter().flatten().chain(&volume.spares);
                     all.filter(|serial| head.sessions.contains(*serial)).any(meant)
                 };
+                if let Some(volume) = head.volume.as_mut().filter(|_| !m.donors.is_empty()) {
+                    volume.spares.retain(|spare| !meant(spare));
+                }
                 if head.volume.as_ref().is_some_and(in_volume) {
                     return refuse.as_kind(FailureKind::Conflict, "in a volume");
                 }

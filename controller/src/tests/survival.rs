@@ -92,6 +92,25 @@ async fn an_evacuated_node_lends_nothing() {
 }
 
 #[tokio::test]
+async fn an_evacuated_spare_is_given_up_and_its_pool_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mirror() }).await);
+    let spare = rig.pools.record("demo").unwrap().placement.spares[0].donor.clone();
+    let (before, first) = (donors(&rig), rig.fake.calls().len());
+    let last = finished(&all(rig.pools.evacuate(&spare).unwrap()).await).text.clone();
+    assert_eq!(last, format!("{spare} lends nothing any more: 0 moved, 1 spares given up"));
+    let record = rig.pools.record("demo").unwrap();
+    assert_eq!((donors(&rig), record.placement.spares.len()), (before, 0));
+    until(|| rig.fake.lends(&spare).is_empty(), "the spare's memory is not given back").await;
+    let calls = rig.fake.calls();
+    let of_head = calls[first..].iter().find(|(node, _)| node == "n1").unwrap();
+    assert_eq!(of_head.1, "Detach", "{calls:?}");
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
 async fn whatever_is_refused_in_a_replace_the_pool_is_as_before() {
     for (node, call) in [("n5", "CreateExport"), ("n1", "Attach"), ("n1", "ReplaceMember")] {
         let folder = tempfile::tempdir().unwrap();
