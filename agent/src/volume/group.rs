@@ -170,6 +170,7 @@ mod tests {
             spares: Vec::new(),
             formed: formed.map(assembly),
             group_width: 0,
+            replacing: None,
         }
     }
 

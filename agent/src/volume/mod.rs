@@ -59,6 +59,8 @@ pub struct Wanted {
     pub formed: Option<Assembly>,
     /// Members of one parity group; 0 for one group of all.
     pub group_width: u32,
+    /// What was under way when it was last in use.
+    pub replacing: Option<Replacement>,
 }
 
 /// A volume that is there.
@@ -165,7 +167,8 @@ fn stop_half_made(node: &Node, assembly: &Assembly) {
 fn compare(node: &Node, volume: &Volume, wanted: &Wanted) -> Outcome<()> {
     if wanted.redundancy != Redundancy::None {
         // Whose session is gone is missing, which a redundant volume may.
-        let named: Vec<_> = wanted.serials.iter().chain(&wanted.spares).collect();
+        let coming = wanted.replacing.as_ref().map(|replacing| &replacing.new);
+        let named: Vec<_> = wanted.serials.iter().chain(&wanted.spares).chain(coming).collect();
         let mut disks = disks::all(&node.roots);
         disks.retain(|disk| named.contains(&&disk.serial));
         return md::compare(node, volume, wanted, &disks);

@@ -319,26 +319,19 @@ fn sectors_written(ring: &Ring<'_>) -> u64 {
     stat.split_whitespace().nth(6).unwrap().parse().unwrap()
 }
 
-fn until_cut_off(ring: &Ring<'_>, donor: &str) {
-    let end = Instant::now() + Duration::from_secs(30);
-    let is_up = || {
-        let holdings = ring.head.inventory().unwrap().holdings;
-        holdings.iter().any(|held| held.donor == donor && held.detail == "LOGGED_IN")
-    };
-    while is_up() {
-        assert!(Instant::now() < end, "{donor} is not found to be silent");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+fn await_session(ring: &Ring<'_>, donor: &str) {
+    until_session(ring, donor, true);
 }
 
-fn await_session(ring: &Ring<'_>, donor: &str) {
+/// Until the head's session with the donor is up, or known not to be.
+fn until_session(ring: &Ring<'_>, donor: &str, up: bool) {
     let end = Instant::now() + Duration::from_secs(30);
     let is_up = || {
         let holdings = ring.head.inventory().unwrap().holdings;
         holdings.iter().any(|held| held.donor == donor && held.detail == "LOGGED_IN")
     };
-    while !is_up() {
-        assert!(Instant::now() < end, "{donor} does not come back");
+    while is_up() != up {
+        assert!(Instant::now() < end, "{donor}: the session is not as it should be, up: {up}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -511,8 +504,7 @@ fn a_redundant_volume_is_put_together_again_without_a_member(ring: &Ring<'_>) {
     ring.down();
 }
 
-/// The old disk carries nothing any more, and the new one is named as a spare alone: whoever asks
-/// does not know that the copy ended.
+/// The old disk carries nothing any more: whoever asks does not know that the copy ended.
 fn a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old(ring: &Ring<'_>) {
     ring.up(Redundancy::Mirror, 4, 0);
     let node = &ring.head.node;
@@ -523,8 +515,11 @@ fn a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old
     ring.replace(0, 4).unwrap();
     ring.down();
     ring.attach(&ring.exports[..5]);
-    let (olds, new) = ring.exports[..5].split_at(4);
-    let formed = v1::AssembleVolumeRequest { formed: 1, ..volume(Redundancy::Mirror, olds, new) };
+    let formed = v1::AssembleVolumeRequest {
+        formed: 1,
+        replacing: Some(ring.replacement(0, 4)),
+        ..volume(Redundancy::Mirror, &ring.exports[..4], &[])
+    };
     ring.head.assemble_volume(formed.clone()).unwrap();
     assert!(ring.head.assemble_volume(formed).unwrap().already);
     assert_eq!(ring.health().lacking, 0);
@@ -680,7 +675,7 @@ fn with_an_empty_disk(ring: &Ring<'_>) {
 fn with_an_empty_disk_that_is_gone(ring: &Ring<'_>) {
     with_an_empty_disk(ring);
     ring.cut(3);
-    until_cut_off(ring, "n5");
+    until_session(ring, "n5", false);
     let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
     ring.head.detach(detach).unwrap();
     assert!(group(ring).contains(&"0 missing".to_owned()), "{:?}", group(ring));

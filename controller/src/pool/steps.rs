@@ -61,13 +61,17 @@ fn assemble(record: &PoolRecord, exports: &Exports) -> AssembleVolumeRequest {
     let placement = &record.placement;
     let live = placement.pieces.iter().enumerate();
     let live = live.filter(|(place, _)| !record.lacking.contains(place)).map(|(_, piece)| piece);
+    let coming = record.replacing().map(|replacing| &replacing.new.donor);
+    let is_coming = |spare: &&Piece| coming == Some(&spare.donor);
     AssembleVolumeRequest {
         pool: Some(PoolId::from(&record.assembly)),
         layout: placement.layout,
         chunk_kib: placement.chunk_kib,
         serials: serials(live, exports),
         redundancy: placement.redundancy,
-        spares: serials(placement.spares.iter().chain(record.joining()), exports),
+        spares: serials(placement.spares.iter().filter(|spare| !is_coming(spare)), exports),
+        replacing: replacement(record)
+            .filter(|_| coming.is_some_and(|new| exports.contains_key(new))),
         formed: record.formed,
         group_width: placement.group_width,
     }

@@ -411,7 +411,8 @@ impl ModelNodes {
     ) -> Result<Answer, Failure> {
         let assembly = of(request.pool.as_ref());
         let head = self.0[name].heads.get(&assembly).cloned().unwrap_or_default();
-        let named = || request.serials.iter().chain(&request.spares);
+        let coming = request.replacing.as_ref().map(|replacing| &replacing.new_serial);
+        let named = || request.serials.iter().chain(&request.spares).chain(coming);
         if named().any(|serial| !head.sessions.contains(serial) || self.disk(serial).is_none()) {
             return refuse.as_kind(FailureKind::Failed, "no such disk");
         }
@@ -436,7 +437,7 @@ impl ModelNodes {
             return refuse.as_kind(FailureKind::Failed, "too many members are missing");
         }
         let spare = |serial: &&String| !members.contains(&Some((*serial).clone()));
-        let spares = request.spares.iter().filter(spare).cloned().collect();
+        let spares = request.spares.iter().chain(coming).filter(spare).cloned().collect();
         let volume = Volume { redundancy: request.redundancy, members, spares };
         self.node(name).heads.entry(assembly).or_default().volume = Some(volume);
         answer
