@@ -1,6 +1,6 @@
 //! What the kernel holds for each pool and generation: the agent's only memory.
 
-use rampool_proto::v1::{Holding, HoldingKind, PoolId};
+use rampool_proto::v1::{FilesystemKind, Holding, HoldingKind, PoolId};
 
 use crate::attach;
 use crate::export;
@@ -37,6 +37,10 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
         bytes: volume.bytes,
         detail: volume.detail.clone(),
         health: Some(volume::health(node, volume)),
+        filesystem: match mount::is_given(volume) {
+            true => FilesystemKind::None.into(),
+            false => FilesystemKind::Unspecified.into(),
+        },
         ..Holding::default()
     }));
     holdings.extend(mount::list(node, &volumes)?);

@@ -144,6 +144,7 @@ pub fn assemble(request: v1::AssembleVolumeRequest) -> Outcome<volume::Wanted> {
         spares: request.spares,
         formed,
         group_width: request.group_width,
+        replacing: request.replacing.map(replace_member).transpose()?,
     };
     refuse_twice(wanted.serials.iter().chain(&wanted.spares).map(String::as_str))?;
     Ok(wanted)

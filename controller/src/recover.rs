@@ -141,7 +141,8 @@ impl Look<'_> {
         if !survives(redundancy, pieces.len(), |place| members.lacking.contains(&place)) {
             return Err("its volume lacks more than it bears: its data is lost".to_owned());
         }
-        let placement = self.placement(head, volume, health, pieces, spares);
+        let filesystem = self.filesystem(head, volume)?;
+        let placement = self.placement(head, volume, filesystem, health, pieces, spares);
         let generation = self.assembly.generation;
         let carved = |piece: &Piece| if piece.carved == 0 { generation } else { piece.carved };
         let formed = placement.pieces.iter().map(carved).min().unwrap_or(generation);
@@ -276,21 +277,39 @@ impl Look<'_> {
         }
     }
 
+    /// What the head has mounted, or gave to a user as it is.
+    fn filesystem(&self, head: &str, volume: &Holding) -> Result<FilesystemKind, String> {
+        let Some(mount) = self.found.mounts.first() else {
+            return match volume.filesystem() {
+                FilesystemKind::None => Ok(FilesystemKind::None),
+                _ => Err(format!(
+                    "{head} has its volume, and nothing of it mounted: whether it carries a file \
+                     system, or is a bare device of root's, cannot be known; if nobody needs it, \
+                     `rampool reap {head}` removes it, and then what its donors hold"
+                )),
+            };
+        };
+        match mount.filesystem() {
+            kind @ (FilesystemKind::Xfs | FilesystemKind::Ext4) => Ok(kind),
+            _ => Err(format!(
+                "{head} does not say which file system is mounted on {}: it is none that pools \
+                 have, or its agent is older than this controller",
+                mount.detail
+            )),
+        }
+    }
+
     fn placement(
         &self,
         head: &str,
         volume: &Holding,
+        filesystem: FilesystemKind,
         health: &VolumeHealth,
         pieces: Vec<Piece>,
         spares: Vec<Piece>,
     ) -> Placement {
         let redundancy = health.redundancy();
         let mount = self.found.mounts.first();
-        let filesystem = mount.map_or(FilesystemKind::None, |_| FilesystemKind::Xfs);
-        let mut notes = vec!["taken over from what nodes hold".to_owned()];
-        if mount.is_some() {
-            notes.push("the file system is taken to be xfs: nodes do not say".to_owned());
-        }
         let lent = pieces.len() + spares.len();
         let halves = data_halves(redundancy, pieces.len());
         let first = pieces.iter().find_map(|piece| self.memory(&piece.donor).ok());
@@ -307,7 +326,7 @@ impl Look<'_> {
             } else {
                 BUILT_IN_PATIENCE_SECONDS
             },
-            notes,
+            notes: vec!["taken over from what nodes hold".to_owned()],
             redundancy: if redundancy == Redundancy::Unspecified {
                 Redundancy::None.into()
             } else {

@@ -38,8 +38,11 @@ fn head(name: &str, generation: u32, redundancy: Redundancy, members: Vec<Member
         health: Some(health),
         ..holding(generation, HoldingKind::Volume)
     };
-    let mount =
-        Holding { detail: "/scratch/demo".into(), ..holding(generation, HoldingKind::Mount) };
+    let mount = Holding {
+        detail: "/scratch/demo".into(),
+        filesystem: FilesystemKind::Ext4.into(),
+        ..holding(generation, HoldingKind::Mount)
+    };
     Inventory {
         node: name.into(),
         boot_id: format!("boot-{name}"),
@@ -85,6 +88,10 @@ fn a_pool_in_use_is_recorded_as_its_head_and_donors_say() {
     assert_eq!(donors, ["n3", "n2"], "in the stripe's order");
     assert_eq!((placement.head.as_str(), placement.mount_point.as_str()), ("n1", "/scratch/demo"));
     assert_eq!((placement.backend(), placement.usable_bytes), (Backend::Tmpfs, 12 << 20));
+    assert_eq!(
+        (placement.filesystem(), record.spec.filesystem()),
+        (FilesystemKind::Ext4, FilesystemKind::Ext4)
+    );
     assert_eq!((placement.chunk_kib, placement.patience_seconds), (64, 60));
     assert_eq!((placement.pieces[1].bytes, placement.pieces[1].rack.as_str()), (7 << 20, "r1"));
     assert_eq!(record.spec.owner, OWNER);
@@ -143,6 +150,21 @@ fn what_does_not_add_up_is_refused_with_the_reason() {
     let mut mute = stripe(3, 3);
     mute[0].holdings[0].health = None;
     assert!(refusal(&mute).contains("does not say of what"));
+}
+
+#[test]
+fn a_device_that_was_given_to_a_user_is_taken_over_and_what_may_carry_files_is_not() {
+    let mut nodes = stripe(3, 3);
+    nodes[0].holdings[1].filesystem = FilesystemKind::Unspecified.into();
+    assert!(refusal(&nodes).contains("does not say which file system is mounted on /scratch/demo"));
+    nodes[0].holdings.truncate(1);
+    assert!(refusal(&nodes).contains("nothing of it mounted"), "{}", refusal(&nodes));
+    nodes[0].holdings[0].filesystem = FilesystemKind::None.into();
+    let placement = one(&nodes).placement;
+    assert_eq!(
+        (placement.filesystem(), placement.mount_point.as_str()),
+        (FilesystemKind::None, "")
+    );
 }
 
 #[test]

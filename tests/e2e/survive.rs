@@ -88,6 +88,37 @@ fn what_was_synced_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
     })
 }
 
+/// The volume is LVM's, and nothing but its own records on the donors says what it is made of.
+#[test]
+fn an_lvm_pool_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
+    boot("lvmfailover", 5)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "v", "--size 320MiB --layout lvm --head n2 --donors n[3-4]")?;
+        let work = Load::begin(cluster.node("n2"), "/rampool/v", SEED)?;
+        work.wait_acknowledged(50, LONG)?;
+        cluster.node("n2").kill()?;
+        let report = work.wait_errors(LONG)?;
+        cluster.rampool(&["drain", "n5", "--reason", "new memory"])?.ok()?;
+        let refused = cluster.rampool(&["failover", "v", "--head", "n5"])?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(said.contains("n5 is drained: new memory"), "{}: {said}", refused.status);
+        cluster.rampool(&["resume", "n5"])?.ok()?;
+        let begin = Instant::now();
+        cluster.rampool(&["failover", "v", "--head", "n5"])?.ok()?;
+        println!("on another head after {:?}", begin.elapsed());
+        let pool = cluster.rampool_json(&["status", "v"])?;
+        ensure!(pool["state"] == "ready" && pool["generation"] == 2, "{pool}");
+        load::compare_files(cluster.node("n5"), "/rampool/v", &report.log)?;
+        // It can be moved there as on the first head.
+        cluster.node("n2").boot()?;
+        cluster.wait_reachable(&["n2"])?;
+        cluster.rampool(&["evacuate", "n3"])?.ok()?;
+        load::compare_files(cluster.node("n5"), "/rampool/v", &report.log)?;
+        down(cluster, "v")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
 /// n1 (with the controller) and n2 are heads; a cut between some nodes leaves both alive.
 #[test]
 fn two_heads_never_both_have_a_usable_pool() -> Result<()> {
@@ -155,10 +186,34 @@ fn a_donor_is_evacuated_while_its_pools_are_in_use() -> Result<()> {
 }
 
 #[test]
+fn an_evacuated_spare_leaves_its_pool_and_the_node() -> Result<()> {
+    boot("spare", 6)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        let wanted = "--size 320MiB --redundancy mirror --spares 1 --head n1 --donors n[2-6]";
+        up(cluster, "p", wanted)?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/p", SEED)?;
+        let pool = cluster.rampool_json(&["status", "p"])?;
+        let spare = pool["spares"][0].as_str().context("it has no spare")?;
+        cluster.rampool(&["evacuate", spare])?.ok()?;
+        ensure!(!cluster.footprint(spare)?.mentions("rp.p"), "{spare} still holds its piece");
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        load::compare_files(head, "/rampool/p", &report.log)?;
+        load::compare_blocks(head, "/rampool/p", &report.blocks)?;
+        let now = cluster.rampool_json(&["status", "p"])?;
+        let is_there = donors(&now).iter().any(|donor| donor == spare);
+        ensure!(now["state"] == "ready" && !is_there, "{now}");
+        down(cluster, "p")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
 fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
     boot("recover", 4)?.run(|cluster| {
         let before = cluster.footprints()?;
-        up(cluster, "r", "--size 320MiB --head n2 --donors n[3-4]")?;
+        up(cluster, "r", "--size 320MiB --fs ext4 --head n2 --donors n[3-4]")?;
         let head = cluster.node("n2");
         let work = Load::begin(head, "/rampool/r", SEED)?;
         cluster.kill_program(CONTROLLER, "rampool-controller")?;
@@ -172,6 +227,7 @@ fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
         cluster.rampool(&["recover", "--apply"])?.ok()?;
         let pool = cluster.rampool_json(&["status", "r"])?;
         ensure!(pool["state"] == "ready", "{pool}");
+        ensure!(pool["fs"] == "ext4", "{pool}");
         let report = work.end(head, LONG)?;
         ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
         down(cluster, "r")?;

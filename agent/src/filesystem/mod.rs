@@ -33,6 +33,13 @@ pub struct Wanted {
     pub width: u32,
 }
 
+/// What the kernel calls so; unspecified where no pool has it.
+#[must_use]
+pub(crate) fn of_label(name: &str) -> FilesystemKind {
+    let mut kinds = [FilesystemKind::Xfs, FilesystemKind::Ext4].into_iter();
+    kinds.find(|kind| label(*kind) == name).unwrap_or_default()
+}
+
 /// Makes the file system, unless this assembly's is there.
 pub fn make(node: &Node, wanted: &Wanted) -> Outcome<Change> {
     if wanted.kind == FilesystemKind::None {

@@ -143,6 +143,12 @@ fn fail_soon(node: &Node, volume: &Volume) {
     }
 }
 
+/// Whether a volume's device was itself given to a user: of root's own nobody can tell.
+#[must_use]
+pub fn is_given(volume: &Volume) -> bool {
+    fs::metadata(&volume.device).is_ok_and(|device| device.uid() != 0)
+}
+
 /// The README, and the owner of the root. Both are made while the root is still root's own, or
 /// without following what its owner may have put there since.
 fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
@@ -202,6 +208,7 @@ pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
             name: volume.device.display().to_string(),
             bytes: volume.bytes,
             detail: mount.point.display().to_string(),
+            filesystem: filesystem::of_label(&mount.kind).into(),
             ..Holding::default()
         })
     };

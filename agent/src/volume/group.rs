@@ -20,8 +20,8 @@ pub(super) struct Physical {
     pub(super) group: String,
     /// How many logical volumes the group has.
     pub(super) volumes: u32,
-    /// How many of the group's disks are not to be seen.
-    pub(super) missing: u32,
+    /// It is not to be seen, or was not when its group was last changed.
+    pub(super) missing: bool,
     /// Bytes that logical volumes have of it.
     pub(super) used: u64,
 }
@@ -35,6 +35,43 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// What a group misses of its disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// All of them are there.
+    Nothing,
+    /// One that no logical volume has a part of: a move that was cut short left it.
+    Empty,
+    /// One with data.
+    Data,
+}
+
+/// What `group` misses.
+pub(super) fn missing(report: &[Physical], group: &str) -> Missing {
+    let missing = report.iter().filter(|physical| physical.missing && physical.group == group);
+    match missing.map(|physical| physical.used).max() {
+        None => Missing::Nothing,
+        Some(0) => Missing::Empty,
+        Some(_) => Missing::Data,
+    }
+}
+
+/// Has `group` forget the disks that it misses and that hold nothing of it: LVM changes no group
+/// that misses a disk. `seen` are the disks that were reported.
+pub(super) fn forget_missing(
+    node: &Node,
+    group: &str,
+    seen: &[OurDisk],
+    report: &[Physical],
+) -> Outcome<()> {
+    if missing(report, group) != Missing::Empty {
+        return Ok(());
+    }
+    tracing::warn!(group, "forgets an empty disk that is gone");
+    // Without --force LVM itself refuses where a logical volume would lose a part.
+    lvm::must(node, &lvm::lvm(node, group, seen, &["vgreduce", "--removemissing"], &[group])?)
+}
+
 /// The disks in `named`, and every other one of ours that answers and is in no other use: a
 /// move that was cut short leaves the group on one disk more.
 pub(super) fn readable(node: &Node, named: &[OurDisk]) -> Vec<OurDisk> {
@@ -46,17 +83,13 @@ pub(super) fn readable(node: &Node, named: &[OurDisk]) -> Vec<OurDisk> {
     named.iter().cloned().chain(disks::all(&node.roots).into_iter().filter(is_free)).collect()
 }
 
-/// What LVM says of `disks` and of every other that is [`readable`].
-pub(super) fn report(
-    node: &Node,
-    assembly: &Assembly,
-    disks: &[OurDisk],
-) -> Outcome<Vec<Physical>> {
+/// What LVM says of the disks that are `seen`, and of those that their groups miss.
+pub(super) fn report(node: &Node, assembly: &Assembly, seen: &[OurDisk]) -> Outcome<Vec<Physical>> {
     let group = names::object(assembly);
-    let columns = "pv_name,vg_name,lv_count,vg_missing_pv_count,pv_used";
+    let columns = "pv_name,vg_name,lv_count,pv_missing,pv_used";
     let arguments =
         ["pvs", "--noheadings", "--separator", ",", "--units", "b", "--nosuffix", "-o", columns];
-    let output = lvm::lvm(node, &group, &readable(node, disks), &arguments, &[])?;
+    let output = lvm::lvm(node, &group, seen, &arguments, &[])?;
     lvm::must(node, &output)?;
     Ok(parse(&output.stdout))
 }
@@ -70,7 +103,7 @@ fn parse(report: &str) -> Vec<Physical> {
                 device: fields.next()?.to_owned(),
                 group: fields.next()?.to_owned(),
                 volumes: fields.next()?.parse().unwrap_or(0),
-                missing: fields.next()?.parse().unwrap_or(0),
+                missing: !fields.next()?.is_empty(),
                 used: fields.next()?.parse().unwrap_or(0),
             })
         })
@@ -93,10 +126,9 @@ pub(super) fn judge(
     let ours = |found: &Physical| is_ours(wanted, &found.group) && found.volumes > 0;
     match groups.iter().flatten().find(|found| ours(found)) {
         Some(first) => {
-            let same = |found: &Option<&Physical>| {
-                found.is_some_and(|found| found.group == first.group && found.missing == 0)
-            };
-            if groups.iter().all(same) {
+            let same =
+                |found: &Option<&Physical>| found.is_some_and(|found| found.group == first.group);
+            if groups.iter().all(same) && missing(report, &first.group) != Missing::Data {
                 return Ok(Found::Whole(first.group.clone()));
             }
             let said = format!("only a part of the volume group {} is there", first.group);
@@ -138,6 +170,7 @@ mod tests {
             spares: Vec::new(),
             formed: formed.map(assembly),
             group_width: 0,
+            replacing: None,
         }
     }
 
@@ -153,15 +186,16 @@ mod tests {
             format!("  dev/sdb,{group},{rest},9\n  dev/sdc,{group},{rest},9\n")
         };
         let whole = |name: &str| Found::Whole(name.to_owned());
-        assert_eq!(judged(None, &both("rp.demo.5", "1,0")).unwrap(), whole("rp.demo.5"));
-        assert_eq!(judged(Some("demo.3"), &both("rp.demo.3", "1,0")).unwrap(), whole("rp.demo.3"));
-        assert_eq!(judged(Some("demo.3"), &both("rp.demo.4", "1,0")).unwrap(), whole("rp.demo.4"));
-        for nothing in
-            ["", &both("rp.demo.3", "1,0"), &both("rp.demo.5", "0,0"), &both("site", "1,0")]
+        assert_eq!(judged(None, &both("rp.demo.5", "1,")).unwrap(), whole("rp.demo.5"));
+        assert_eq!(judged(Some("demo.3"), &both("rp.demo.3", "1,")).unwrap(), whole("rp.demo.3"));
+        assert_eq!(judged(Some("demo.3"), &both("rp.demo.4", "1,")).unwrap(), whole("rp.demo.4"));
+        for nothing in ["", &both("rp.demo.3", "1,"), &both("rp.demo.5", "0,"), &both("site", "1,")]
         {
             assert_eq!(judged(None, nothing).unwrap(), Found::Nothing, "{nothing}");
         }
-        for part in ["  dev/sdb,rp.demo.5,1,0,9\n  dev/sdc,,,,0\n", &both("rp.demo.5", "1,1")] {
+        let gone = |used| both("rp.demo.5", "1,") + "  [unknown],rp.demo.5,1,missing," + used;
+        assert_eq!(judged(None, &gone("0")).unwrap(), whole("rp.demo.5"));
+        for part in ["  dev/sdb,rp.demo.5,1,,9\n  dev/sdc,,,,0\n", &gone("9")] {
             assert_eq!(judged(None, part).unwrap_err().kind(), FailureKind::Conflict, "{part}");
         }
         let told = judged(Some("demo.3"), "").unwrap_err();

@@ -83,11 +83,14 @@ pub(super) fn compare(
 }
 
 pub(super) fn assemble(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
-    let found = group::report(node, &wanted.assembly, disks).during("look at the disks")?;
+    let seen = group::readable(node, disks);
+    let found = group::report(node, &wanted.assembly, &seen).during("look at the disks")?;
     match group::judge(wanted, disks, &node.roots, &found).during("look at the disks")? {
         Found::Whole(name) => {
-            rename(node, wanted, &name, disks).during("name the volume group")?;
-            activate(node, &wanted.assembly, disks).during("activate the volume again")
+            group::forget_missing(node, &name, &seen, &found)
+                .during("forget a disk that is gone")?;
+            rename(node, wanted, &name, &seen).during("name the volume group")?;
+            activate(node, &wanted.assembly, &seen).during("activate the volume again")
         }
         Found::Nothing => {
             members::clear(&node.roots, disks).during("clear the disks")?;
@@ -98,12 +101,12 @@ pub(super) fn assemble(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outco
 }
 
 /// A group is named for the assembly that uses it: the volume's device is named for the group.
-fn rename(node: &Node, wanted: &Wanted, from: &str, disks: &[OurDisk]) -> Outcome<()> {
+fn rename(node: &Node, wanted: &Wanted, from: &str, seen: &[OurDisk]) -> Outcome<()> {
     let group = names::object(&wanted.assembly);
     if from == group {
         return Ok(());
     }
-    must(node, &lvm(node, &group, &group::readable(node, disks), &["vgrename"], &[from, &group])?)
+    must(node, &lvm(node, &group, seen, &["vgrename"], &[from, &group])?)
 }
 
 fn make_group(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
@@ -151,11 +154,11 @@ fn make_volume(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
     must(node, &lvm(node, &group, disks, &arguments, &[&group])?)
 }
 
-fn activate(node: &Node, assembly: &Assembly, disks: &[OurDisk]) -> Outcome<()> {
+fn activate(node: &Node, assembly: &Assembly, seen: &[OurDisk]) -> Outcome<()> {
     let group = names::object(assembly);
     let volume = format!("{group}/{LOGICAL_VOLUME}");
     let arguments = ["lvchange", "--activate", "y", "--yes"];
-    must(node, &lvm(node, &group, &group::readable(node, disks), &arguments, &[&volume])?)
+    must(node, &lvm(node, &group, seen, &arguments, &[&volume])?)
 }
 
 /// A group counts its extents in 32 bits, and slows down with their number: one mebibyte each

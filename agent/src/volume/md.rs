@@ -8,6 +8,7 @@ use rampool_proto::v1::{FailureKind, Redundancy, VolumeLayout};
 use super::array::{self, Array};
 use super::groups;
 use super::mdadm;
+use super::members;
 use super::plan::{self, Plan};
 use super::{Volume, Wanted};
 use crate::attach::disks::{self, OurDisk};
@@ -122,6 +123,25 @@ fn is_one_of(roots: &Roots, member: &array::Member, disks: &[OurDisk]) -> bool {
         || disks.iter().any(|disk| disk.name == member.disk)
 }
 
+/// The disks of a volume that is put together again, with the one that was being filled when its
+/// head was lost. If that copy had ended, the old disk carries nothing any more.
+fn after_copy(node: &Node, wanted: &Wanted, mut disks: Vec<OurDisk>) -> Outcome<Vec<OurDisk>> {
+    let (Some(replacing), Some(formed)) = (&wanted.replacing, &wanted.formed) else {
+        return Ok(disks);
+    };
+    let of = |disk: &OurDisk| members::superblock(&node.roots, disk);
+    for new in super::disks_of(node, std::slice::from_ref(&replacing.new))? {
+        if of(&new)?.and_then(|found| found.assembly()).as_ref() != Some(formed) {
+            continue;
+        }
+        match disks.iter().position(|disk| disk.serial == replacing.old) {
+            Some(old) if of(&disks[old])?.is_none() => disks[old] = new,
+            _ => disks.push(new),
+        }
+    }
+    Ok(disks)
+}
+
 /// Makes the array of `disks` and `spares`, or puts it together again.
 pub(super) fn assemble(
     node: &Node,
@@ -131,6 +151,7 @@ pub(super) fn assemble(
 ) -> Outcome<()> {
     modules::ensure(node, &[module(wanted.redundancy)]).during("load md's module")?;
     mdadm::write_configuration(node)?;
+    let disks = &after_copy(node, wanted, disks.to_vec()).during("look at the disks")?;
     let groups = groups::split(node, wanted, disks, spares).during("look at the disks")?;
     let (name, formed) = (names::object(&wanted.assembly), wanted.formed.as_ref());
     let Some(groups) = groups else {

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::members;
+use super::{freeze, members};
 use crate::attach::disks::OurDisk;
 use crate::command;
 use crate::node::Node;
@@ -33,18 +33,26 @@ pub(super) fn add(node: &Node, array: &str, disks: &[OurDisk]) -> Outcome<()> {
 }
 
 fn manage(node: &Node, array: &str, verb: &str, disks: &[OurDisk]) -> Outcome<()> {
-    let array = node.roots.dev.join(array).display().to_string();
-    let mut arguments = vec!["--manage".to_owned(), array, verb.to_owned()];
+    let mut arguments = vec![verb.to_owned()];
     arguments.extend(devices(node, disks));
-    run(node, &arguments)
+    change(node, array, arguments)
+}
+
+/// One that is killed in the middle leaves the array as it may be, but not frozen.
+fn change(node: &Node, array: &str, what: Vec<String>) -> Outcome<()> {
+    freeze::thaw(node, array)?;
+    let device = node.roots.dev.join(array).display().to_string();
+    let arguments: Vec<_> = ["--manage".to_owned(), device].into_iter().chain(what).collect();
+    let changed = run(node, &arguments);
+    freeze::thaw(node, array)?;
+    changed
 }
 
 /// Has `new`, a spare, filled to take the place of `old`.
 pub(super) fn mark(node: &Node, array: &str, old: &OurDisk, new: &OurDisk) -> Outcome<()> {
     let path = |disk: &OurDisk| disk.device(&node.roots).display().to_string();
-    let array = node.roots.dev.join(array).display().to_string();
-    let words = ["--manage", &array, "--replace", &path(old), "--with", &path(new)];
-    run(node, &words.map(str::to_owned))
+    let words = ["--replace", &path(old), "--with", &path(new)];
+    change(node, array, words.map(str::to_owned).into())
 }
 
 /// Removes md's superblock from a disk that is no member any more.

@@ -4,9 +4,11 @@
 //! metadata): usable is what is left, in whole chunks.
 
 mod array;
+mod freeze;
 mod group;
 mod groups;
 mod health;
+mod leave;
 mod lvm;
 mod mapped;
 mod md;
@@ -30,6 +32,7 @@ use crate::configfs;
 use crate::mount::table::DeviceNumber;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
+pub use leave::give_up;
 pub use readd::{Readded, readd};
 pub use replace::{Progress, Replacement, run as replace};
 pub(crate) use shape::refuse_pair;
@@ -56,6 +59,8 @@ pub struct Wanted {
     pub formed: Option<Assembly>,
     /// Members of one parity group; 0 for one group of all.
     pub group_width: u32,
+    /// What was under way when it was last in use.
+    pub replacing: Option<Replacement>,
 }
 
 /// A volume that is there.
@@ -77,8 +82,10 @@ pub struct Volume {
     pub detail: String,
 }
 
-/// Writes the configuration under which md's tool is used.
+/// Writes the configuration under which md's tool is used, and ends what one that was killed with
+/// an earlier agent left.
 pub fn prepare(node: &Node) -> Outcome<()> {
+    freeze::thaw_all(node);
     mdadm::write_configuration(node)
 }
 
@@ -160,7 +167,8 @@ fn stop_half_made(node: &Node, assembly: &Assembly) {
 fn compare(node: &Node, volume: &Volume, wanted: &Wanted) -> Outcome<()> {
     if wanted.redundancy != Redundancy::None {
         // Whose session is gone is missing, which a redundant volume may.
-        let named: Vec<_> = wanted.serials.iter().chain(&wanted.spares).collect();
+        let coming = wanted.replacing.as_ref().map(|replacing| &replacing.new);
+        let named: Vec<_> = wanted.serials.iter().chain(&wanted.spares).chain(coming).collect();
         let mut disks = disks::all(&node.roots);
         disks.retain(|disk| named.contains(&&disk.serial));
         return md::compare(node, volume, wanted, &disks);

@@ -34,28 +34,12 @@ impl Plan<'_> {
         let foreign = found.iter().position(|found| !self.owns(found.as_ref()));
         match foreign {
             None => self.again(node, &found).during("assemble the array again"),
-            Some(foreign) if found[foreign].is_none() && self.has_heir(node)? => {
-                let mut disks = self.disks.to_vec();
-                disks.remove(foreign);
-                let (name, made_as) = (self.name.clone(), self.made_as.clone());
-                Plan { name, made_as, disks: &disks, ..*self }.carry_out(node)
-            }
             Some(foreign) if self.made_as.is_some() || self.was_used(&found) => {
                 let (disk, found) = (&self.disks[foreign], found[foreign].as_ref());
                 Err(self.refuse_foreign(node, disk, found).into())
             }
             Some(_) => self.create(node).during("make the array"),
         }
-    }
-
-    /// Whether one that is named as a spare is of the array already: it may have taken a disk's
-    /// place before its head was lost, and that disk carries nothing since.
-    fn has_heir(&self, node: &Node) -> Outcome<bool> {
-        if self.made_as.is_none() || self.redundancy == Redundancy::None {
-            return Ok(false);
-        }
-        let spares = superblocks(node, self.spares).during("look at the spares")?;
-        Ok(spares.iter().any(|found| self.owns(found.as_ref())))
     }
 
     /// Whether some of the disks are members of the array, and it was written to: then it is no

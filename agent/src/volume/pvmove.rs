@@ -8,7 +8,8 @@ use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::FailureKind;
 
 use super::group::{self, Physical};
-use super::mapped;
+use super::mapped::{self, Moving};
+use super::rebuild::NEW_FAILED;
 use super::replace::{Progress, Replacement, Seen, Step};
 use super::{Volume, lvm};
 use crate::attach::disks::{self, OurDisk};
@@ -20,6 +21,8 @@ use crate::outcome::{During, Outcome, failure};
 /// What is copied, as far as it is known.
 pub(super) fn look(node: &Node, assembly: &Assembly) -> Seen {
     match mapped::moving(node, assembly) {
+        // The device mapper goes on as if it copied.
+        Some(moving) if disks::is_lost(&node.roots, &moving.to) => Seen::Idle,
         Some(moving) => {
             Seen::Copying(Progress { done: moving.done, total: moving.total, per_second: 0 })
         }
@@ -62,17 +65,20 @@ pub(super) fn step(node: &Node, volume: &Volume, wanted: &Replacement) -> Outcom
                 .by(volume.device.display().to_string())
                 .into());
         }
+        if disks::is_lost(&node.roots, &new.name) {
+            return Err(failure(FailureKind::Failed, NEW_FAILED)
+                .by(new.device(&node.roots).display().to_string())
+                .into());
+        }
         watch(node, &group, &stack(node, volume, &[new])).during("go on moving the disk")?;
         return Ok(Step::Going);
     }
     let old = disks::by_serial(&node.roots, &wanted.old);
     let old_name = old.as_ref().map(|old| device(node, old)).unwrap_or_default();
-    let all = stack(
-        node,
-        volume,
-        &[Some(new.clone()), old.clone()].into_iter().flatten().collect::<Vec<_>>(),
-    );
+    let both: Vec<_> = [Some(new.clone()), old.clone()].into_iter().flatten().collect();
+    let all = stack(node, volume, &both);
     let report = group::report(node, &wanted.assembly, &all).during("look at the disks")?;
+    group::forget_missing(node, &group, &all, &report).during("forget a disk that is gone")?;
     match next(&report, &group, &old_name, &device(node, &new)) {
         Next::Done => Ok(Step::Done),
         Next::Refuse => Err(refuse(wanted, old.is_some())),
@@ -108,12 +114,13 @@ fn device(node: &Node, disk: &OurDisk) -> String {
     disk.device(&node.roots).display().to_string()
 }
 
-/// The disks that LVM must see: the volume's, and those that are to come or go.
+/// The disks that LVM must see: the volume's, those that are to come or go, and what else answers
+/// and may be of the group.
 fn stack(node: &Node, volume: &Volume, others: &[OurDisk]) -> Vec<OurDisk> {
     let leaves = mapped::leaves(&node.roots, &volume.name);
     let mut disks = disks::all(&node.roots);
     disks.retain(|disk| leaves.contains(&disk.name) || others.contains(disk));
-    disks
+    group::readable(node, &disks)
 }
 
 fn extend(node: &Node, group: &str, all: &[OurDisk], new: &OurDisk) -> Outcome<()> {
@@ -142,18 +149,47 @@ fn reduce(node: &Node, group: &str, all: &[OurDisk], disk: &str) -> Outcome<()> 
 
 /// Ends a move that does not end by itself; what was copied is kept where it was before.
 pub(super) fn take_out(node: &Node, volume: &Volume, wanted: &Replacement) -> Outcome<()> {
-    let group = names::object(&wanted.assembly);
-    let Some(new) = disks::by_serial(&node.roots, &wanted.new) else { return Ok(()) };
-    let all = stack(node, volume, std::slice::from_ref(&new));
-    if mapped::moving(node, &wanted.assembly).is_some_and(|moving| moving.to == new.name) {
-        lvm::must(node, &lvm::lvm(node, &group, &all, &["pvmove", "--yes", "--abort"], &[])?)?;
+    let new = disks::by_serial(&node.roots, &wanted.new);
+    give_up(node, volume, &new.into_iter().collect::<Vec<_>>())
+}
+
+/// Takes disks out of the group that nothing of the volume is on, and ends a move to one of
+/// them. Those that are gone leave it, too.
+pub(super) fn give_up(node: &Node, volume: &Volume, leaving: &[OurDisk]) -> Outcome<()> {
+    let group = names::object(&volume.assembly);
+    if let Some(moving) = mapped::moving(node, &volume.assembly)
+        && leaving.iter().any(|disk| disk.name == moving.to)
+    {
+        abort(node, volume, &moving).during("end the move of a disk")?;
     }
-    let report = group::report(node, &wanted.assembly, &all)?;
-    let device = device(node, &new);
-    match report.iter().find(|physical| physical.device == device && physical.group == group) {
-        Some(physical) if physical.used == 0 => reduce(node, &group, &all, &device),
-        _ => Ok(()),
+    let answer = |disk: &&OurDisk| disks::is_running(&node.roots, &disk.name);
+    let leaving: Vec<_> = leaving.iter().filter(answer).cloned().collect();
+    let all = stack(node, volume, &leaving);
+    let report = group::report(node, &volume.assembly, &all).during("look at the disks")?;
+    group::forget_missing(node, &group, &all, &report).during("forget a disk that is gone")?;
+    let empty = |disk: &String| {
+        let mut found = report.iter().filter(|physical| physical.device == *disk);
+        found.any(|physical| physical.group == group && physical.used == 0)
+    };
+    for disk in leaving.iter().map(|disk| device(node, disk)).filter(empty) {
+        reduce(node, &group, &all, &disk).during("take an empty disk out of the volume group")?;
     }
+    Ok(())
+}
+
+/// LVM ends no move to a disk that is gone, and calls that success.
+fn abort(node: &Node, volume: &Volume, moving: &Moving) -> Outcome<()> {
+    let (group, all) = (names::object(&volume.assembly), stack(node, volume, &[]));
+    let output = lvm::lvm(node, &group, &all, &["pvmove", "--yes", "--abort"], &[])?;
+    lvm::must(node, &output)?;
+    if mapped::moving(node, &volume.assembly).is_none() {
+        return Ok(());
+    }
+    let said = format!("the move from {} to {} goes on: {}", moving.from, moving.to, output.said());
+    Err(failure(FailureKind::Failed, said)
+        .by(node.programs.lvm.path()?.display().to_string())
+        .advising("repeat it when the new donor answers again; the volume keeps all its data")
+        .into())
 }
 
 #[cfg(test)]
@@ -161,7 +197,7 @@ mod tests {
     use super::*;
 
     fn physical(device: &str, group: &str, used: u64) -> Physical {
-        Physical { device: device.into(), group: group.into(), volumes: 1, missing: 0, used }
+        Physical { device: device.into(), group: group.into(), volumes: 1, missing: false, used }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rampool_proto::v1::{FailureKind, Redundancy};
 
 use super::array::{self, Array, Member, State};
 use super::members;
-use super::{mdadm, replace};
+use super::{freeze, mdadm, replace};
 use crate::attach::disks::{self, OurDisk};
 use crate::attach::sessions;
 use crate::node::Node;
@@ -92,6 +92,7 @@ fn take_back(node: &Node, arrays: &[Array], serial: &str) -> Result<bool, String
         return Err("another disk has taken its place".to_owned());
     }
     if array.member(&disk.name).is_some() {
+        freeze::thaw(node, &array.name).map_err(|failure| failure.to_string())?;
         replace::remove(node, array, &disk.name).map_err(|failure| failure.to_string())?;
     }
     mdadm::re_add(node, &array.name, &disk).map(|()| true).map_err(|failure| {

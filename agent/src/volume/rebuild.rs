@@ -42,7 +42,8 @@ const OTHER_COMES: &str = "another disk is being filled for the old one's place"
 const LACKS_OTHERS: &str = "the volume lacks another member: its place comes first, and the old \
     disk is still good";
 const NOT_THERE: &str = "the old disk is no member, and no place is vacant";
-const NEW_FAILED: &str = "the new disk failed while it was being filled";
+/// Why a replacement ends that was under way.
+pub(super) const NEW_FAILED: &str = "the new disk failed while it was being filled";
 
 /// Of a volume's arrays, the one that the replacement concerns: whose member the new disk is
 /// already, or the old one is; where the old disk is gone, one that misses a member.

@@ -11,7 +11,7 @@ use rampool_proto::v1::{Failure, FailureKind, Redundancy, VolumeLayout};
 
 use super::array::{self, Array, State};
 use super::rebuild::{self, Next, Pair};
-use super::{Volume, mdadm, members, pvmove};
+use super::{Volume, freeze, mdadm, members, pvmove};
 use crate::attach::disks::{self, OurDisk};
 use crate::configfs;
 use crate::node::Node;
@@ -152,7 +152,7 @@ fn step(node: &Node, wanted: &Replacement) -> Outcome<Step> {
     loop {
         let (array, pair, new) = pair(node, &volume, wanted)?;
         refuse_stripe(&volume, &array)?;
-        thaw(node, &array).during("let md copy again")?;
+        freeze::thaw(node, &array.name)?;
         match rebuild::next(&array, &pair) {
             Next::Wait => return Ok(Step::Going),
             Next::Done => {
@@ -215,17 +215,6 @@ fn act(node: &Node, array: &Array, wanted: &Replacement, new: &OurDisk, next: Ne
     }
 }
 
-/// mdadm keeps md from copying while it adds to an array. One that was killed meanwhile, with its
-/// agent, left it so: the new disk would wait for ever. The assembly's turn is ours, so none is
-/// at work now.
-fn thaw(node: &Node, array: &Array) -> Outcome<()> {
-    let action = array::folder(&node.roots, &array.name).join("sync_action");
-    match configfs::read(&action)?.as_str() {
-        "frozen" => configfs::write(&action, "idle"),
-        _ => Ok(()),
-    }
-}
-
 fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
     let member = array::folder(&node.roots, &array.name).join(format!("dev-{disk}"));
     configfs::write(&member.join("state"), word)
@@ -271,6 +260,7 @@ fn take_out(node: &Node, wanted: &Replacement) -> Outcome<()> {
         Some(member) if member.state != State::InSync => {}
         _ => return Ok(()),
     }
+    freeze::thaw(node, &array.name)?;
     set_state(node, &array, &new.name, "faulty")?;
     if let Some(old) = disks::by_serial(&node.roots, &wanted.old)
         && array.member(&old.name).is_some_and(|old| old.leaving)

@@ -105,6 +105,7 @@ mod tests {
             spares: Vec::new(),
             formed: None,
             group_width: group,
+            replacing: None,
         }
     }
 

@@ -37,6 +37,7 @@ fn redundant_volumes_outlive_their_donors() {
             a_mirror_goes_on_without_a_donor_and_takes_another,
             a_donor_that_was_cut_off_resynchronises_by_the_bitmap,
             a_spare_takes_over_by_itself,
+            a_spare_that_is_let_go_leaves_the_volume_first,
             a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent,
             a_new_disk_that_dies_leaves_the_volume_as_it_was,
             parity_groups_each_bear_a_loss,
@@ -45,6 +46,10 @@ fn redundant_volumes_outlive_their_donors() {
             parity_that_was_written_to_is_not_forced_without_a_member,
             a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent,
             a_logical_volume_is_stopped_and_put_together_in_the_middle_of_a_move,
+            a_logical_volume_whose_new_disk_dies_is_as_it_was,
+            a_logical_volume_is_moved_though_an_empty_disk_is_gone,
+            a_logical_volume_is_put_together_though_an_empty_disk_is_gone,
+            an_empty_disk_of_a_logical_volume_leaves_its_group_before_its_session_ends,
         ],
     );
 }
@@ -315,13 +320,18 @@ fn sectors_written(ring: &Ring<'_>) -> u64 {
 }
 
 fn await_session(ring: &Ring<'_>, donor: &str) {
+    until_session(ring, donor, true);
+}
+
+/// Until the head's session with the donor is up, or known not to be.
+fn until_session(ring: &Ring<'_>, donor: &str, up: bool) {
     let end = Instant::now() + Duration::from_secs(30);
     let is_up = || {
         let holdings = ring.head.inventory().unwrap().holdings;
         holdings.iter().any(|held| held.donor == donor && held.detail == "LOGGED_IN")
     };
-    while !is_up() {
-        assert!(Instant::now() < end, "{donor} does not come back");
+    while is_up() != up {
+        assert!(Instant::now() < end, "{donor}: the session is not as it should be, up: {up}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -344,6 +354,19 @@ fn a_spare_takes_over_by_itself(ring: &Ring<'_>) {
     ring.heal(0);
 }
 
+fn a_spare_that_is_let_go_leaves_the_volume_first(ring: &Ring<'_>) {
+    ring.up(Redundancy::Parity, 3, 1);
+    let detach = |donor: &str| v1::DetachRequest { pool: demo(), donors: vec![donor.to_owned()] };
+    let busy = ring.head.detach(detach("n4")).unwrap_err();
+    assert_eq!(busy.kind(), FailureKind::Busy, "a member: {busy}");
+    ring.head.detach(detach("n5")).unwrap();
+    assert!(ring.head.detach(detach("n5")).unwrap().already);
+    let health = ring.health();
+    assert_eq!((health.lacking, health.members.len()), (0, 3), "{health:?}");
+    assert_eq!(ring.state(&health, 3), MemberState::Missing, "{health:?}");
+    ring.down();
+}
+
 fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>) {
     ring.up(Redundancy::Mirror, 4, 0);
     ring.attach(&ring.exports[4..]);
@@ -358,8 +381,15 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     assert_eq!(ring.state(&health, 4), MemberState::Rebuilding, "{health:?}");
     assert_eq!(ring.state(&health, 0), MemberState::InSync, "{health:?}");
     ring.cluster.kill_agent("n1");
+    // As an mdadm that is killed with its agent leaves it.
+    let action = "/sys/block/md_rp.demo.1/md/sync_action";
+    let freeze = format!("echo frozen > {action}; grep -qx frozen {action}");
+    ring.head.node.sh(&freeze).unwrap();
     ring.cluster.start_agent("n1");
+    ring.until("copying again", Duration::from_secs(20), |health| health.action == "recover");
     let done = ring.health().done_bytes;
+    // By itself, too: whoever asks again has it copy on.
+    ring.head.node.sh(&freeze).unwrap();
     ring.head.node.sh(&format!("echo 400000 > {speed}_max; echo 400000 > {speed}_min")).unwrap();
     let seen = ring.replace(0, 4).unwrap();
     assert!(seen.iter().all(|step| step.done_bytes >= done), "begun anew: {done} {seen:?}");
@@ -474,8 +504,7 @@ fn a_redundant_volume_is_put_together_again_without_a_member(ring: &Ring<'_>) {
     ring.down();
 }
 
-/// The old disk carries nothing any more, and the new one is named as a spare alone: whoever asks
-/// does not know that the copy ended.
+/// The old disk carries nothing any more: whoever asks does not know that the copy ended.
 fn a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old(ring: &Ring<'_>) {
     ring.up(Redundancy::Mirror, 4, 0);
     let node = &ring.head.node;
@@ -486,8 +515,11 @@ fn a_volume_whose_head_was_lost_just_after_a_copy_takes_the_new_disk_for_the_old
     ring.replace(0, 4).unwrap();
     ring.down();
     ring.attach(&ring.exports[..5]);
-    let (olds, new) = ring.exports[..5].split_at(4);
-    let formed = v1::AssembleVolumeRequest { formed: 1, ..volume(Redundancy::Mirror, olds, new) };
+    let formed = v1::AssembleVolumeRequest {
+        formed: 1,
+        replacing: Some(ring.replacement(0, 4)),
+        ..volume(Redundancy::Mirror, &ring.exports[..4], &[])
+    };
     ring.head.assemble_volume(formed.clone()).unwrap();
     assert!(ring.head.assemble_volume(formed).unwrap().already);
     assert_eq!(ring.health().lacking, 0);
@@ -573,5 +605,109 @@ fn a_logical_volume_is_stopped_and_put_together_in_the_middle_of_a_move(ring: &R
     ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
     ring.replace(1, 3).unwrap();
     node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
+    ring.down();
+}
+
+/// A file with its sum, which [`is_as_written`] compares.
+fn write_a_file(ring: &Ring<'_>) {
+    let write = "dd if=/dev/urandom of=/rampool/demo/f bs=1M count=64 conv=fsync 2>&1";
+    ring.head.node.sh(&format!("{write}; md5sum /rampool/demo/f > /tmp/sum")).unwrap();
+}
+
+fn is_as_written(ring: &Ring<'_>) {
+    ring.head.node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
+}
+
+/// What LVM itself says of the volume group's disks: each with whether it is missing.
+fn group(ring: &Ring<'_>) -> Vec<String> {
+    let columns = "pv_used,pv_missing --units m --noheadings --nosuffix";
+    let listed =
+        ring.head.node.sh(&format!("{LVM} pvs -o {columns} -S vg_name=rp.demo.1")).unwrap();
+    listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// LVM by hand. It sees all disks, and keeps no copy of what it wrote.
+const LVM: &str = "LVM_SUPPRESS_FD_WARNINGS=1 lvm";
+const NO_COPY: &str = "--config 'backup { backup=0 archive=0 }'";
+
+fn a_logical_volume_whose_new_disk_dies_is_as_it_was(ring: &Ring<'_>) {
+    lvm_up(ring);
+    write_a_file(ring);
+    let refused = std::thread::scope(|scope| {
+        let call = scope.spawn(|| ring.replace(1, 3).unwrap_err());
+        ring.until("moving", Duration::from_secs(20), |health| health.action == "move");
+        ring.cut(3);
+        call.join().unwrap()
+    });
+    assert_eq!(refused.kind(), FailureKind::Failed, "{refused}");
+    assert!(refused.said.contains("failed while it was being filled"), "{refused}");
+    is_as_written(ring);
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
+    let busy = ring.head.detach(detach.clone()).unwrap_err();
+    assert_eq!(busy.kind(), FailureKind::Busy, "{busy}");
+    // LVM ends no move to a disk that is gone, and the kernel says that all is copied.
+    ring.heal(3);
+    await_session(ring, "n5");
+    ring.head.detach(detach).unwrap();
+    assert_eq!(group(ring).len(), 3);
+    is_as_written(ring);
+    ring.attach(&ring.exports[4..]);
+    ring.replace(1, 4).unwrap();
+    is_as_written(ring);
+    ring.down();
+}
+
+/// The fourth disk becomes one of the group, as `vgextend` of a move makes it, and no more.
+fn with_an_empty_disk(ring: &Ring<'_>) {
+    lvm_up(ring);
+    write_a_file(ring);
+    let find = format!(
+        "for d in /sys/block/sd*; do grep -qa {} $d/device/vpd_pg80 && echo ${{d##*/}}; done; true",
+        ring.exports[3].serial
+    );
+    let disk = ring.head.node.sh(&find).unwrap();
+    let extend = format!("{LVM} vgextend {NO_COPY} --dataalignment 1m rp.demo.1 /dev/{disk}");
+    ring.head.node.sh(&extend).unwrap();
+    assert_eq!(group(ring).len(), 4);
+}
+
+/// The donor of that disk dies, and the head lets it go.
+fn with_an_empty_disk_that_is_gone(ring: &Ring<'_>) {
+    with_an_empty_disk(ring);
+    ring.cut(3);
+    until_session(ring, "n5", false);
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
+    ring.head.detach(detach).unwrap();
+    assert!(group(ring).contains(&"0 missing".to_owned()), "{:?}", group(ring));
+}
+
+fn a_logical_volume_is_moved_though_an_empty_disk_is_gone(ring: &Ring<'_>) {
+    with_an_empty_disk_that_is_gone(ring);
+    ring.attach(&ring.exports[4..]);
+    ring.replace(1, 4).unwrap();
+    assert_eq!(group(ring).len(), 3);
+    is_as_written(ring);
+    ring.down();
+    ring.heal(3);
+}
+
+fn a_logical_volume_is_put_together_though_an_empty_disk_is_gone(ring: &Ring<'_>) {
+    with_an_empty_disk_that_is_gone(ring);
+    ring.head.unmount_demo(false).unwrap();
+    ring.head.stop().unwrap();
+    ring.head.assemble(VolumeLayout::Lvm, &ring.exports[..3]).unwrap();
+    assert_eq!(group(ring).len(), 3);
+    ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
+    is_as_written(ring);
+    ring.down();
+    ring.heal(3);
+}
+
+fn an_empty_disk_of_a_logical_volume_leaves_its_group_before_its_session_ends(ring: &Ring<'_>) {
+    with_an_empty_disk(ring);
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
+    ring.head.detach(detach).unwrap();
+    assert_eq!(group(ring).len(), 3);
+    is_as_written(ring);
     ring.down();
 }

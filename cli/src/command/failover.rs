@@ -20,7 +20,7 @@ pub struct Failover {
     #[arg(long, value_name = "NODE")]
     head: NodeName,
     /// Also where donors that did not confirm the fence might still serve the old head, or where
-    /// what is left may lack acknowledged data
+    /// what is left may lack acknowledged data, or on a drained node
     #[arg(long)]
     force: bool,
 }

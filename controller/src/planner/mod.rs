@@ -125,7 +125,7 @@ fn require_usable<'a>(
 
 impl Reach {
     /// Why `name` cannot be a pool's `role`, if so.
-    fn refusal(&self, role: &str, name: &str) -> Option<Failure> {
+    pub(crate) fn refusal(&self, role: &str, name: &str) -> Option<Failure> {
         let (why, advice) = match self {
             Self::Reachable => return None,
             Self::Unreachable(why) => (

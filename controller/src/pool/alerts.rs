@@ -23,7 +23,7 @@ pub(super) fn of(
     match &record.phase {
         Phase::Failed(failed) => alerts.push(format!(
             "failed: {}; uses end with an error; where the donors still have their memory, \
-             `rampool failover {name} --head NODE --force` brings up what was synchronised; \
+             `rampool failover {name} --head NODE` brings up what was synchronised; \
              `rampool down {name}` gives the pool up",
             failed.why
         )),

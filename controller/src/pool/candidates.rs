@@ -22,9 +22,9 @@ impl Pools {
                 let lendable = inventory.memory.as_ref().map_or(0, |m| m.lendable_bytes);
                 lendable.saturating_sub(promised(&node, &records))
             }),
-            reach: match drained.get(&node.name) {
-                Some(reason) if node.reachable() => Reach::Drained(reason.clone()),
-                _ => reach(&node),
+            reach: match (reach(&node), drained.get(&node.name)) {
+                (Reach::Reachable, Some(reason)) => Reach::Drained(reason.clone()),
+                (reach, _) => reach,
             },
             rack: self.env.racks.get(&node.name).cloned().unwrap_or_default(),
             name: node.name,

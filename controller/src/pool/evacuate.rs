@@ -1,5 +1,5 @@
-//! `evacuate`: every piece of memory moves off a node, one pool after the other. Each move is
-//! an operation of its pool and survives a restart; the rest is begun by asking again.
+//! `evacuate`: every piece of memory moves off a node, one pool after the other; a pool whose spare
+//! it lends does without that. Each is an operation of its pool and survives a restart; the rest is begun by asking again.
 
 use std::sync::Arc;
 
@@ -8,9 +8,11 @@ use rampool_proto::v1::{Event, EventKind, Failure, FailureKind};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::operation::is_last;
-use super::record::PoolRecord;
-use super::{Events, Pools, replace};
+use super::operation::{Kind, is_last};
+use super::record::{Phase, PoolRecord};
+use super::state::Input;
+use super::turn::Turn;
+use super::{Events, Pools, replace, status};
 use crate::clock::now_ms;
 
 /// Events that a caller may lag behind.
@@ -28,7 +30,7 @@ impl Pools {
             !record.is_released() && record.members().any(|piece| piece.donor == node)
         };
         let pools: Vec<Arc<PoolRecord>> = self.records().into_iter().filter(lends).collect();
-        let fixed: Vec<String> = pools.iter().filter_map(|record| fixed(record, node)).collect();
+        let fixed: Vec<String> = pools.iter().filter_map(|record| fixed(record)).collect();
         if !fixed.is_empty() {
             return Err(failed(FailureKind::NotNow)
                 .saying(format!("nothing was moved: {}", fixed.join("; ")))
@@ -50,7 +52,11 @@ impl Pools {
         let mut failures = Vec::new();
         for record in pools {
             let name = record.assembly.name.as_str();
-            let mut events = match self.replace(name, node, "").await {
+            let begun = match is_spare(record, node) {
+                true => self.give_up_spare(name, node).await,
+                false => self.replace(name, node, "").await,
+            };
+            let mut events = match begun {
                 Ok(events) => events,
                 Err(failure) => {
                     failures.push(failure);
@@ -66,35 +72,72 @@ impl Pools {
                 }
             }
         }
-        let last = Event {
-            time_ms: now_ms(),
-            operation: "evacuate".to_owned(),
-            node: node.to_owned(),
-            ..Event::default()
-        };
-        let last = match failures.into_iter().next() {
-            None => Event {
-                kind: EventKind::Finished.into(),
-                text: format!("{node} lends nothing any more: {} moved", pools.len()),
-                ..last
-            },
-            Some(failure) => Event {
-                kind: EventKind::GaveUp.into(),
-                text: failure.to_string(),
-                failure: Some(failure),
-                ..last
-            },
-        };
-        _ = to.send(last).await;
+        _ = to.send(last(node, pools, failures.into_iter().next())).await;
+    }
+
+    /// Has a pool do without the spare that a node lends, or attaches to the operation that does.
+    async fn give_up_spare(self: &Arc<Self>, name: &str, node: &str) -> Result<Events, Failure> {
+        let refused =
+            |said| Err(Failure::new(FailureKind::NotNow, "give up a spare").on(node).saying(said));
+        let same = |kind: &Kind| matches!(kind, Kind::GiveUpSpare { donor } if donor == node);
+        loop {
+            let (slot, seen) = match self.turn(name, same).await? {
+                Turn::Join(operation) => return Ok(operation.subscribe()),
+                Turn::Free(slot, seen) => (slot, seen),
+            };
+            self.env.nodes.refresh(std::slice::from_ref(&seen.placement.head)).await;
+            if seen.phase != Phase::Ready {
+                return refused(status::sentence(&seen));
+            }
+            if !is_spare(&seen, node) {
+                return self.replace(name, node, "").await;
+            }
+            if self.taken_spare(&seen).is_some_and(|taken| taken.donor == node) {
+                return refused(format!(
+                    "{name} has lost a member, and its spare {node} is taking that place; \
+                     evacuate {node} again when that has ended"
+                ));
+            }
+            let kind = Kind::GiveUpSpare { donor: node.to_owned() };
+            let (record, first) = (PoolRecord::clone(&seen), Input::GiveUpSpare(node.to_owned()));
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+                return Ok(operation.subscribe());
+            }
+        }
     }
 }
 
-/// Why what a node lends to a pool stays where it is, if so.
-fn fixed(record: &PoolRecord, node: &str) -> Option<String> {
-    let name = &record.assembly.name;
-    if let Some(why) = replace::immovable(record) {
-        return Some(format!("{name}: {why}"));
+/// What became of it all.
+fn last(node: &str, pools: &[Arc<PoolRecord>], failure: Option<Failure>) -> Event {
+    let last = Event {
+        time_ms: now_ms(),
+        operation: "evacuate".to_owned(),
+        node: node.to_owned(),
+        ..Event::default()
+    };
+    let spares = pools.iter().filter(|record| is_spare(record, node)).count();
+    let moved = pools.len() - spares;
+    let spares = if spares == 0 { String::new() } else { format!(", {spares} spares given up") };
+    match failure {
+        None => Event {
+            kind: EventKind::Finished.into(),
+            text: format!("{node} lends nothing any more: {moved} moved{spares}"),
+            ..last
+        },
+        Some(failure) => Event {
+            kind: EventKind::GaveUp.into(),
+            text: failure.to_string(),
+            failure: Some(failure),
+            ..last
+        },
     }
-    let spare = record.placement.spares.iter().any(|spare| spare.donor == node);
-    spare.then(|| format!("{name}: {node} is one of its spares, which stay until `rampool down`"))
+}
+
+fn is_spare(record: &PoolRecord, node: &str) -> bool {
+    record.placement.spares.iter().any(|spare| spare.donor == node)
+}
+
+/// Why what a node lends to a pool stays where it is, if so.
+fn fixed(record: &PoolRecord) -> Option<String> {
+    replace::immovable(record).map(|why| format!("{}: {why}", record.assembly.name))
 }

@@ -33,7 +33,7 @@ impl Pools {
         if let Some(operation) = now.operation {
             return match operation.kind {
                 Kind::Fail => Ok(Some(operation.subscribe())),
-                Kind::Replace { .. } | Kind::Repair => {
+                Kind::Replace { .. } | Kind::GiveUpSpare { .. } | Kind::Repair => {
                     operation.order(Order::Fail(why.to_owned()));
                     see_out(&operation).await;
                     Ok(None)

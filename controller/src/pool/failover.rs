@@ -11,6 +11,10 @@ use super::state::Input;
 use super::turn::Turn;
 use super::{Events, Pools, health, status, takeover};
 use crate::agents::Call;
+use crate::planner::Reach;
+
+/// What fails, in the failures of this room.
+const STEP: &str = "fail over to another head";
 
 impl Pools {
     /// Brings a pool up on `head`, or attaches to the operation that does. Refused before
@@ -61,27 +65,34 @@ impl Pools {
     }
 
     fn check_failover(&self, record: &PoolRecord, head: &str, force: bool) -> Result<(), Failure> {
-        let refused = |kind, said: String| {
-            Err(Failure::new(kind, "fail over to another head").on(head).saying(said))
-        };
+        let refused = |kind, said: String| Err(Failure::new(kind, STEP).on(head).saying(said));
         match &record.phase {
-            Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) => {}
-            Phase::Failed(_) if force => {}
+            Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_) => {}
             _ => return refused(FailureKind::NotNow, status::sentence(record)),
         }
-        let Some(known) = self.env.nodes.get(head) else {
-            return refused(FailureKind::NotFound, format!("head {head} is not a known node"));
-        };
-        if !known.reachable() {
-            let why = known.why_not();
-            return refused(FailureKind::NotNow, format!("head {head} is unreachable: {why}"));
-        }
+        self.refuse_head(head, force)?;
         if record.owes(head) {
             let said = format!("{head} still holds an older part of this pool");
             return refused(FailureKind::NotNow, said);
         }
         self.refuse_mount_point_of_others(record, head)?;
         takeover::decide(record, &self.would_confirm(record), force)
+    }
+
+    /// A drained node takes no head either, unless a person insists.
+    fn refuse_head(&self, head: &str, force: bool) -> Result<(), Failure> {
+        let Some(node) = self.candidates().into_iter().find(|node| node.name == head) else {
+            let said = format!("head {head} is not a known node");
+            return Err(Failure::new(FailureKind::NotFound, STEP).on(head).saying(said));
+        };
+        let Some(mut refusal) = node.reach.refusal("head", head) else { return Ok(()) };
+        refusal.step = STEP.to_owned();
+        match node.reach {
+            Reach::Drained(_) if force => return Ok(()),
+            Reach::Drained(_) => refusal.advice += ", name another node, or use --force",
+            _ => {}
+        }
+        Err(refusal)
     }
 
     /// The pieces whose donors answer, still have them, and can shut the old head out.
@@ -107,7 +118,7 @@ impl Pools {
                 && other.placement.mount_point == *mount_point
         };
         let Some(other) = self.records().into_iter().find(same) else { return Ok(()) };
-        Err(Failure::new(FailureKind::NotNow, "fail over to another head")
+        Err(Failure::new(FailureKind::NotNow, STEP)
             .on(head)
             .saying(format!("{mount_point} is the mount point of {}", other.assembly)))
     }

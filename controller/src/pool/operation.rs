@@ -25,6 +25,11 @@ pub enum Kind {
         /// The node that lends instead.
         new: String,
     },
+    /// Doing without a spare.
+    GiveUpSpare {
+        /// Its donor.
+        donor: String,
+    },
     /// Bringing the pool up on this head.
     Failover {
         /// The new head.
@@ -45,6 +50,7 @@ impl Kind {
             Self::Down => "down",
             Self::Release => "release",
             Self::Replace { .. } => "replace",
+            Self::GiveUpSpare { .. } => "give up a spare",
             Self::Failover { .. } => "failover",
             Self::Fail => "fail",
             Self::Repair => "repair",

@@ -27,7 +27,9 @@ pub(super) fn failure(kind: &Kind, machine: &Machine) -> Option<Failure> {
     match (machine.state(), kind) {
         (State::Ready, Kind::Up(_)) => None,
         (State::Ready | State::Failed(_), Kind::Repair) => machine.refusal().cloned(),
-        (State::Ready, Kind::Replace { .. }) => machine.refusal().cloned(),
+        (State::Ready, Kind::Replace { .. } | Kind::GiveUpSpare { .. }) => {
+            machine.refusal().cloned()
+        }
         // What was being replaced goes on by itself.
         (State::Ready | State::Replacing(_), Kind::Failover { .. }) => None,
         (State::Failed(failed), Kind::Fail) => {

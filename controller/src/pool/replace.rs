@@ -101,7 +101,7 @@ impl Pools {
     }
 
     /// The spare that the volume has taken by itself, if it has.
-    fn taken_spare<'a>(&self, record: &'a PoolRecord) -> Option<&'a Piece> {
+    pub(super) fn taken_spare<'a>(&self, record: &'a PoolRecord) -> Option<&'a Piece> {
         let head = self.env.nodes.get(&record.placement.head);
         let volume = health::volume(record, head.as_ref())?;
         let in_use = |spare: &&Piece| {

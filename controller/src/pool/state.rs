@@ -22,6 +22,7 @@ pub enum Step {
     FenceExport(usize),
     ReplaceMember,
     ReaddMembers,
+    GiveUpSpare(usize),
     FailVolume,
     PayDebt(usize),
 }
@@ -73,6 +74,8 @@ pub enum Input {
     Fail(String),
     /// Members that were cut off are back.
     Readd,
+    /// The pool shall do without the spare of this donor.
+    GiveUpSpare(String),
     /// The controller found this state in its store at start.
     Restarted,
     /// Try again what remains.

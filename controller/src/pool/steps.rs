@@ -61,16 +61,31 @@ fn assemble(record: &PoolRecord, exports: &Exports) -> AssembleVolumeRequest {
     let placement = &record.placement;
     let live = placement.pieces.iter().enumerate();
     let live = live.filter(|(place, _)| !record.lacking.contains(place)).map(|(_, piece)| piece);
+    let coming = record.replacing().map(|replacing| &replacing.new.donor);
+    let is_coming = |spare: &&Piece| coming == Some(&spare.donor);
     AssembleVolumeRequest {
         pool: Some(PoolId::from(&record.assembly)),
         layout: placement.layout,
         chunk_kib: placement.chunk_kib,
         serials: serials(live, exports),
         redundancy: placement.redundancy,
-        spares: serials(placement.spares.iter().chain(record.joining()), exports),
+        spares: serials(placement.spares.iter().filter(|spare| !is_coming(spare)), exports),
+        replacing: replacement(record)
+            .filter(|_| coming.is_some_and(|new| exports.contains_key(new))),
         formed: record.formed,
         group_width: placement.group_width,
     }
+}
+
+/// Which disk takes whose place, if one does.
+fn replacement(record: &PoolRecord) -> Option<ReplaceMemberRequest> {
+    let replacing = record.replacing()?;
+    let serial = |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
+    Some(ReplaceMemberRequest {
+        pool: Some(PoolId::from(&record.assembly)),
+        old_serial: serial(&record.placement.pieces[replacing.slot]),
+        new_serial: serial(&replacing.new),
+    })
 }
 
 /// The calls that pay a debt, one after the other.
@@ -176,14 +191,10 @@ pub fn calls_of(
             carved: record.member(number).carved,
         }),
         Step::FenceExport(_) => Call::FenceExport(FenceExportRequest { pool }),
-        Step::ReplaceMember => {
-            let serial =
-                |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
-            let (old_serial, new_serial) =
-                record.replacing().map_or_else(Default::default, |replacing| {
-                    (serial(&placement.pieces[replacing.slot]), serial(&replacing.new))
-                });
-            Call::ReplaceMember(ReplaceMemberRequest { pool, old_serial, new_serial })
+        Step::ReplaceMember => Call::ReplaceMember(replacement(record).unwrap_or_default()),
+        Step::GiveUpSpare(number) => {
+            let donors = vec![record.member(number).donor.clone()];
+            Call::Detach(DetachRequest { pool, donors })
         }
         // All that are back.
         Step::ReaddMembers => Call::ReaddMembers(ReaddMembersRequest { pool, serials: Vec::new() }),
@@ -230,6 +241,7 @@ pub fn name_of(step: Step) -> &'static str {
         Step::FenceExport(_) => "fence",
         Step::ReplaceMember => "rebuild",
         Step::ReaddMembers => "readd",
+        Step::GiveUpSpare(_) => "spare",
         Step::FailVolume => "fail",
         Step::PayDebt(_) => "debt",
     }
@@ -266,6 +278,7 @@ pub fn words_of(step: Step, count: usize, record: &PoolRecord) -> String {
             let old = &placement.pieces[replacing.slot].donor;
             format!("{} takes the place of {old}", replacing.new.donor)
         }),
+        Step::GiveUpSpare(number) => format!("letting {} go", record.member(number).donor),
         Step::ReaddMembers => "taking donors back that were cut off".to_owned(),
         Step::FailVolume => "ending all waiting for silent donors".to_owned(),
         Step::PayDebt(_) => format!("asking {count} nodes for what they still hold"),

@@ -9,8 +9,8 @@ use super::record::{Debt, FailingOver, Owed, Phase, PoolRecord};
 use crate::planner::redundancy;
 
 /// Refuses where the donors that did not confirm could serve the old head with all of the pool
-/// (unless `force`), or where those that confirmed are not enough for the new one. Pieces have
-/// the numbers of [`PoolRecord::members`].
+/// (unless `force`), or where those that confirmed are not enough for the new one, or may not be
+/// after a failure (unless `force`). Pieces have the numbers of [`PoolRecord::members`].
 pub fn decide(
     record: &PoolRecord,
     confirmed: &BTreeSet<usize>,
@@ -39,7 +39,27 @@ pub fn decide(
                  it still writes to them is lost",
             ));
     }
-    Ok(())
+    if force { Ok(()) } else { refuse_what_may_lack(record, &unconfirmed) }
+}
+
+/// Members go one after the other before a pool fails, and what the last ones wrote the first ones
+/// missed: unless a person insists, all come up together, and their volume knows who is right.
+fn refuse_what_may_lack(record: &PoolRecord, unconfirmed: &BTreeSet<usize>) -> Result<(), Failure> {
+    let Phase::Failed(failed) = &record.phase else { return Ok(()) };
+    if unconfirmed.is_empty() {
+        return Ok(());
+    }
+    Err(refused(record, unconfirmed)
+        .saying(format!(
+            "the pool failed ({}), and {} did not confirm that the old head's access is ended: \
+             without them what comes up may lack acknowledged data",
+            failed.why,
+            donors(record, unconfirmed)
+        ))
+        .advising(
+            "make them answer with their memory; --force brings up what the others have, \
+             `rampool down` gives the pool up",
+        ))
 }
 
 fn refused(record: &PoolRecord, unconfirmed: &BTreeSet<usize>) -> Failure {
@@ -127,6 +147,7 @@ pub(super) fn move_on(record: &mut PoolRecord) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::record::Failed;
     use rampool_proto::v1::{Placement, Redundancy};
 
     fn mirror_of_four() -> PoolRecord {
@@ -157,6 +178,19 @@ mod tests {
         let said = decided(&[0, 1], true).unwrap_err();
         assert!(said.contains("n4, n5, n6") && said.contains("cannot be put together"), "{said}");
         assert_eq!(decided(&[0, 1, 2], false), Ok(()));
+    }
+
+    #[test]
+    fn a_failed_pool_comes_up_again_of_all_its_donors_or_by_force() {
+        let failed = Phase::Failed(Failed { why: "n2 was silent".into(), shut: true });
+        let record = PoolRecord { phase: failed, ..mirror_of_four() };
+        assert_eq!(decide(&record, &(0..5).collect(), false), Ok(()));
+        let three = [0, 1, 2, 4].into();
+        let refusal = decide(&record, &three, false).unwrap_err();
+        assert!(refusal.said.contains("(n2 was silent), and n5"), "{refusal}");
+        assert!(refusal.advice.contains("--force"), "{refusal}");
+        assert_eq!(decide(&record, &three, true), Ok(()));
+        assert_eq!(decide(&mirror_of_four(), &three, false), Ok(()));
     }
 
     #[test]

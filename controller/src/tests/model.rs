@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{
-    AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, Holder, Holding,
-    HoldingKind, Inventory, Member, MemberState, Memory, PoolId, ReaddMembersResponse, Redundancy,
-    Usage, VolumeHealth,
+    AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, FilesystemKind,
+    Holder, Holding, HoldingKind, Inventory, Member, MemberState, Memory, PoolId,
+    ReaddMembersResponse, Redundancy, Usage, VolumeHealth,
 };
 
 use crate::agents::{Answer, Call};
@@ -261,7 +261,8 @@ impl ModelNodes {
             }
             if head.mount {
                 let detail = format!("/rampool/{}", assembly.name);
-                found.push(Holding { detail, ..holding(assembly, HoldingKind::Mount) });
+                let filesystem = FilesystemKind::Xfs.into();
+                found.push(Holding { detail, filesystem, ..holding(assembly, HoldingKind::Mount) });
             }
         }
         found
@@ -410,7 +411,8 @@ impl ModelNodes {
     ) -> Result<Answer, Failure> {
         let assembly = of(request.pool.as_ref());
         let head = self.0[name].heads.get(&assembly).cloned().unwrap_or_default();
-        let named = || request.serials.iter().chain(&request.spares);
+        let coming = request.replacing.as_ref().map(|replacing| &replacing.new_serial);
+        let named = || request.serials.iter().chain(&request.spares).chain(coming);
         if named().any(|serial| !head.sessions.contains(serial) || self.disk(serial).is_none()) {
             return refuse.as_kind(FailureKind::Failed, "no such disk");
         }
@@ -435,7 +437,7 @@ impl ModelNodes {
             return refuse.as_kind(FailureKind::Failed, "too many members are missing");
         }
         let spare = |serial: &&String| !members.contains(&Some((*serial).clone()));
-        let spares = request.spares.iter().filter(spare).cloned().collect();
+        let spares = request.spares.iter().chain(coming).filter(spare).cloned().collect();
         let volume = Volume { redundancy: request.redundancy, members, spares };
         self.node(name).heads.entry(assembly).or_default().volume = Some(volume);
         answer
@@ -531,6 +533,9 @@ impl ModelNodes {
                     let all = volume.members.iter().flatten().chain(&volume.spares);
                     all.filter(|serial| head.sessions.contains(*serial)).any(meant)
                 };
+                if let Some(volume) = head.volume.as_mut().filter(|_| !m.donors.is_empty()) {
+                    volume.spares.retain(|spare| !meant(spare));
+                }
                 if head.volume.as_ref().is_some_and(in_volume) {
                     return refuse.as_kind(FailureKind::Conflict, "in a volume");
                 }

@@ -92,6 +92,25 @@ async fn an_evacuated_node_lends_nothing() {
 }
 
 #[tokio::test]
+async fn an_evacuated_spare_is_given_up_and_its_pool_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mirror() }).await);
+    let spare = rig.pools.record("demo").unwrap().placement.spares[0].donor.clone();
+    let (before, first) = (donors(&rig), rig.fake.calls().len());
+    let last = finished(&all(rig.pools.evacuate(&spare).unwrap()).await).text.clone();
+    assert_eq!(last, format!("{spare} lends nothing any more: 0 moved, 1 spares given up"));
+    let record = rig.pools.record("demo").unwrap();
+    assert_eq!((donors(&rig), record.placement.spares.len()), (before, 0));
+    until(|| rig.fake.lends(&spare).is_empty(), "the spare's memory is not given back").await;
+    let calls = rig.fake.calls();
+    let of_head = calls[first..].iter().find(|(node, _)| node == "n1").unwrap();
+    assert_eq!(of_head.1, "Detach", "{calls:?}");
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
 async fn whatever_is_refused_in_a_replace_the_pool_is_as_before() {
     for (node, call) in [("n5", "CreateExport"), ("n1", "Attach"), ("n1", "ReplaceMember")] {
         let folder = tempfile::tempdir().unwrap();
@@ -156,6 +175,25 @@ async fn a_pool_follows_to_another_head_and_the_old_one_gives_all_back_when_it_a
     rig.fake.set_alive("n1", true);
     until(|| !rig.fake.held().contains("n1 demo.1"), "the old head keeps its part").await;
     until(|| rig.pools.record("demo").unwrap().debts.is_empty(), "the debt stands").await;
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_failed_pool_comes_up_elsewhere_but_on_a_drained_node_only_by_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&mirror()).await);
+    finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    rig.pools.drain(&["n6".to_owned()], Some("new disk")).await.unwrap();
+    let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
+    assert_eq!(refused.said, "head n6 is drained: new disk");
+    assert!(refused.advice.contains("resume n6") && refused.advice.contains("--force"));
+    finished(&all(rig.pools.failover("demo", "n6", true).await.unwrap()).await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+    finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    finished(&failover(&rig, "n1").await);
+    assert_eq!(rig.fake.writers(), ["n1 demo.3"]);
     finished(&rig.down(false).await);
     rig.nothing_held();
 }

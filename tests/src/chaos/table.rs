@@ -43,7 +43,7 @@ pub enum Promise {
     /// comes back and is cleaned.
     FailedOver,
     /// The head was cut off for longer than the patience: users get errors within this time, the
-    /// pool has failed, and all that was acknowledged is there after `rampool failover --force`.
+    /// pool has failed, and all that was acknowledged is there after `rampool failover`.
     CutOff(Duration),
     /// The mount is gone with its node. `down` says so; `down --force` frees the donors; the rest
     /// goes as the head answers.

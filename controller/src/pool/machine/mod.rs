@@ -28,6 +28,7 @@
 //! | --- | --- |
 //! | `making` | from nothing to Ready |
 //! | `replacing` | one piece in another's place |
+//! | `sparing` | a pool that does without a spare |
 //! | `failing_over` | from one head to another |
 //! | `failing` | a pool whose data is lost |
 //! | `debts` | what nodes outside the pool must give back |
@@ -39,6 +40,7 @@ mod failing_over;
 mod making;
 mod releasing;
 mod replacing;
+mod sparing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,6 +135,7 @@ impl Machine {
             Input::FailOver { head, generation, force } => self.fail_over(head, generation, force),
             Input::Fail(why) => self.fail(why),
             Input::Readd => self.readd(),
+            Input::GiveUpSpare(donor) => self.give_up_spare(&donor),
             Input::Restarted => self.restarted(),
             Input::Retry => self.retry(),
             Input::StoreFailed(failure) => self.store_failed(failure),
@@ -178,10 +181,12 @@ impl Machine {
 
     /// The calls of caring for a pool in use ended.
     fn after_caring(&mut self, step: Step) -> Vec<Command> {
-        if let Some(failure) = self.stage.failed.get(&step)
-            && step == Step::ReaddMembers
-        {
-            self.refusal = Some(failure.clone());
+        match (step, self.stage.failed.get(&step)) {
+            (Step::ReaddMembers | Step::GiveUpSpare(_), Some(failure)) => {
+                self.refusal = Some(failure.clone());
+            }
+            (Step::GiveUpSpare(number), None) => return self.without_spare(number),
+            _ => {}
         }
         self.after_paying()
     }
@@ -281,7 +286,10 @@ impl Machine {
     /// or done again by whatever comes next.
     fn may_abandon(&self) -> bool {
         let free = |step: &Step| {
-            matches!(step, Step::PayDebt(_) | Step::ReaddMembers | Step::ReplaceMember)
+            matches!(
+                step,
+                Step::PayDebt(_) | Step::ReaddMembers | Step::GiveUpSpare(_) | Step::ReplaceMember
+            )
         };
         self.waiting.iter().all(free)
     }
