@@ -144,6 +144,12 @@ pub(super) fn judge(
     }
 }
 
+/// The group among those reported that is this pool's.
+pub(super) fn of_pool(wanted: &Wanted, report: &[Physical]) -> Option<String> {
+    let ours = |found: &&Physical| is_ours(wanted, &found.group) && found.volumes > 0;
+    report.iter().find(ours).map(|found| found.group.clone())
+}
+
 /// Whether a group is this pool's, from when it was formed until now: each assembly of it gives
 /// it its own name.
 fn is_ours(wanted: &Wanted, group: &str) -> bool {

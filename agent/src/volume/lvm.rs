@@ -13,8 +13,8 @@ use rampool_proto::v1::{FailureKind, VolumeLayout};
 
 use super::group::{self, Found};
 use super::mapped;
-use super::members;
 use super::{Volume, Wanted};
+use super::{members, undo};
 use crate::attach::disks::{self, OurDisk};
 use crate::command::{self, Output};
 use crate::configfs;
@@ -84,7 +84,12 @@ pub(super) fn compare(
 
 pub(super) fn assemble(node: &Node, wanted: &Wanted, disks: &[OurDisk]) -> Outcome<()> {
     let seen = group::readable(node, disks);
-    let found = group::report(node, &wanted.assembly, &seen).during("look at the disks")?;
+    let mut found = group::report(node, &wanted.assembly, &seen).during("look at the disks")?;
+    if let Some(name) = group::of_pool(wanted, &found)
+        && undo::on_disks(node, &name, &seen, &found).during("undo a move")? == Change::Made
+    {
+        found = group::report(node, &wanted.assembly, &seen).during("look at the disks")?;
+    }
     match group::judge(wanted, disks, &node.roots, &found).during("look at the disks")? {
         Found::Whole(name) => {
             group::forget_missing(node, &name, &seen, &found)

@@ -20,6 +20,7 @@ mod readd;
 mod rebuild;
 mod replace;
 mod shape;
+mod undo;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

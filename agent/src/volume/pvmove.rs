@@ -11,7 +11,7 @@ use super::group::{self, Physical};
 use super::mapped::{self, Moving};
 use super::rebuild::NEW_FAILED;
 use super::replace::{Progress, Replacement, Seen, Step};
-use super::{Volume, lvm};
+use super::{Volume, lvm, undo};
 use crate::attach::disks::{self, OurDisk};
 use crate::modules;
 use crate::names;
@@ -179,7 +179,14 @@ pub(super) fn give_up(node: &Node, volume: &Volume, leaving: &[OurDisk]) -> Outc
 
 /// LVM ends no move to a disk that is gone, and calls that success.
 fn abort(node: &Node, volume: &Volume, moving: &Moving) -> Outcome<()> {
-    let (group, all) = (names::object(&volume.assembly), stack(node, volume, &[]));
+    let (group, mut all) = (names::object(&volume.assembly), stack(node, volume, &[]));
+    if disks::is_lost(&node.roots, &moving.to) {
+        all.retain(|disk| disk.name != moving.to);
+        let report = group::report(node, &volume.assembly, &all)?;
+        undo::on_disks(node, &group, &all, &report)?;
+        // Also after an agent that was killed in between.
+        return undo::in_kernel(node, &volume.assembly, &all);
+    }
     let output = lvm::lvm(node, &group, &all, &["pvmove", "--yes", "--abort"], &[])?;
     lvm::must(node, &output)?;
     if mapped::moving(node, &volume.assembly).is_none() {
@@ -188,7 +195,7 @@ fn abort(node: &Node, volume: &Volume, moving: &Moving) -> Outcome<()> {
     let said = format!("the move from {} to {} goes on: {}", moving.from, moving.to, output.said());
     Err(failure(FailureKind::Failed, said)
         .by(node.programs.lvm.path()?.display().to_string())
-        .advising("repeat it when the new donor answers again; the volume keeps all its data")
+        .advising("repeat it; the volume keeps all its data")
         .into())
 }
 
