@@ -206,7 +206,10 @@ impl Agent for AgentService {
     async fn detach(&self, request: Request<v1::DetachRequest>) -> Answer<v1::DetachResponse> {
         let (assembly, whose) = self.checked(request::detach(request.into_inner()))?;
         let of = assembly.clone();
-        let work = move |node: &Node| attach::detach(node, &of, &whose);
+        let work = move |node: &Node| {
+            volume::dismiss(node, &of, &whose)?;
+            attach::detach(node, &of, &whose)
+        };
         let outcome = self.node.change(&assembly, "detach the exports", work).await;
         answer(outcome.map(|change| v1::DetachResponse { already: change.already() }))
     }

@@ -4,6 +4,7 @@
 //! metadata): usable is what is left, in whole chunks.
 
 mod array;
+mod dismiss;
 mod group;
 mod groups;
 mod health;
@@ -30,6 +31,7 @@ use crate::configfs;
 use crate::mount::table::DeviceNumber;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
+pub use dismiss::dismiss;
 pub use readd::{Readded, readd};
 pub use replace::{Progress, Replacement, run as replace};
 pub(crate) use shape::refuse_pair;

@@ -226,7 +226,7 @@ fn thaw(node: &Node, array: &Array) -> Outcome<()> {
     }
 }
 
-fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
+pub(super) fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
     let member = array::folder(&node.roots, &array.name).join(format!("dev-{disk}"));
     configfs::write(&member.join("state"), word)
 }
