@@ -67,9 +67,7 @@ pub fn destroy_export(request: &v1::DestroyExportRequest) -> Outcome<(Assembly, 
 fn carved(assembly: &Assembly, generation: u32) -> Outcome<Assembly> {
     match generation {
         0 => Ok(assembly.clone()),
-        generation => {
-            self::assembly(Some(&PoolId { name: assembly.name.to_string(), generation }))
-        }
+        generation => self::assembly(Some(&PoolId { name: assembly.name.to_string(), generation })),
     }
 }
 

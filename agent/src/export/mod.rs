@@ -203,8 +203,8 @@ pub fn destroy(
     force: bool,
 ) -> Outcome<(Change, u64)> {
     let concerned = |way: &WayOut| {
-        let half_made = way.objects.is_empty()
-            && (way.assembly == *assembly || way.assembly == *carved);
+        let half_made =
+            way.objects.is_empty() && (way.assembly == *assembly || way.assembly == *carved);
         half_made || way.shows(carved)
     };
     let turn = node.lio_turn();

@@ -12,7 +12,7 @@ use rampool_proto::v1::{
     StopVolumeRequest, UnmountRequest,
 };
 
-use super::record::{Debt, Owed, Phase, PoolRecord};
+use super::record::{Debt, Owed, Phase, PoolRecord, Replacing};
 use super::state::Step;
 use crate::agents::Call;
 use crate::planner::redundancy;
@@ -73,6 +73,18 @@ fn assemble(record: &PoolRecord, exports: &Exports) -> AssembleVolumeRequest {
     }
 }
 
+/// The request that puts one disk in another's place; in none's, where that is lacking.
+fn replace_member(record: &PoolRecord) -> ReplaceMemberRequest {
+    let serial = |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
+    let pool = Some(PoolId::from(&record.assembly));
+    let Some(Replacing { slot, new, .. }) = record.replacing() else {
+        return ReplaceMemberRequest { pool, ..ReplaceMemberRequest::default() };
+    };
+    let old = Some(&record.placement.pieces[*slot]).filter(|_| !record.lacking.contains(slot));
+    let old_serial = old.map(serial).unwrap_or_default();
+    ReplaceMemberRequest { pool, old_serial, new_serial: serial(new) }
+}
+
 /// The calls that pay a debt, one after the other.
 fn debt_calls(debt: &Debt, record: &PoolRecord) -> Vec<(String, Call)> {
     let of = |generation| Some(PoolId { name: record.assembly.name.to_string(), generation });
@@ -100,7 +112,7 @@ fn debt_calls(debt: &Debt, record: &PoolRecord) -> Vec<(String, Call)> {
     // The head of a pool in use lets go of the donor first.
     if let Owed::Piece { generation, .. } = debt.what
         && generation == record.assembly.generation
-        && record.phase == Phase::Ready
+        && matches!(record.phase, Phase::Ready | Phase::Replacing(_))
     {
         let donors = vec![debt.node.clone()];
         let detach = Call::Detach(DetachRequest { pool: of(generation), donors });
@@ -176,15 +188,7 @@ pub fn calls_of(
             carved: record.member(number).carved,
         }),
         Step::FenceExport(_) => Call::FenceExport(FenceExportRequest { pool }),
-        Step::ReplaceMember => {
-            let serial =
-                |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
-            let (old_serial, new_serial) =
-                record.replacing().map_or_else(Default::default, |replacing| {
-                    (serial(&placement.pieces[replacing.slot]), serial(&replacing.new))
-                });
-            Call::ReplaceMember(ReplaceMemberRequest { pool, old_serial, new_serial })
-        }
+        Step::ReplaceMember => Call::ReplaceMember(replace_member(record)),
         // All that are back.
         Step::ReaddMembers => Call::ReaddMembers(ReaddMembersRequest { pool, serials: Vec::new() }),
         Step::FailVolume => Call::FailVolume(FailVolumeRequest { pool }),
@@ -205,7 +209,7 @@ pub fn calls_of(
 /// What ends the access of all earlier heads once more: an export that a call asked for before
 /// the fence, and that came late, would be in the way, and open to that head.
 fn fences(node: &str, record: &PoolRecord) -> Vec<(String, Call)> {
-    let earlier = record.assemblies().filter(|assembly| *assembly != record.assembly);
+    let earlier = record.assemblies().filter(|assembly| *assembly < record.assembly);
     let fence = |assembly: Assembly| {
         let pool = Some(PoolId::from(&assembly));
         (node.to_owned(), Call::FenceExport(FenceExportRequest { pool }))

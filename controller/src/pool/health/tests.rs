@@ -38,6 +38,7 @@ fn record(redundancy: Redundancy, donors: &[&str], spares: &[&str]) -> PoolRecor
         boot_ids: all().map(|donor| ((*donor).to_owned(), "boot".to_owned())).collect(),
         serials: all().map(|donor| ((*donor).to_owned(), serial(donor))).collect(),
         formed: 0,
+        given: 0,
         lacking: BTreeSet::new(),
         debts: Vec::new(),
         phase: Phase::Ready,
