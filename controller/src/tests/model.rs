@@ -211,20 +211,27 @@ impl ModelNodes {
         self.0[donor].disks.get(&carved).filter(|_| up)
     }
 
-    /// Whether the head has the pool's volume, and that works without this place.
-    pub(crate) fn spares_place(&self, name: &str, assembly: &Assembly, place: usize) -> bool {
-        let Some(head) = self.0[name].heads.get(assembly) else { return false };
-        let Some(volume) = &head.volume else { return false };
-        let lost = |at: usize| at == place || !self.serves(assembly, head, volume, at);
-        survives(redundancy(volume.redundancy), volume.members.len(), lost)
+    /// Whether a head has a pool's volume, and if so, whether that works.
+    pub(crate) fn works(&self, name: &str, assembly: &Assembly) -> Option<bool> {
+        let head = self.0[name].heads.get(assembly)?;
+        head.volume.as_ref()?;
+        Some(self.has_usable_set(assembly, head))
     }
 
-    /// Whether a place of a volume has a member that its head reaches, filled for that place.
-    fn serves(&self, assembly: &Assembly, head: &Head, volume: &Volume, at: usize) -> bool {
-        let place = Some((at, volume.members.len()));
-        let member = volume.members[at].as_ref();
-        let disk = member.and_then(|serial| self.reached(assembly, head, serial));
-        disk.is_some_and(|disk| disk.place == place)
+    /// Members of volumes behind which their heads find memory that was never filled for them.
+    pub(crate) fn blank_members(&self) -> Vec<String> {
+        let mut blank = Vec::new();
+        for (assembly, head) in self.0.values().flat_map(|node| &node.heads) {
+            let Some(Volume { members, .. }) = &head.volume else { continue };
+            for (at, serial) in members.iter().enumerate() {
+                let Some(serial) = serial else { continue };
+                let disk = self.reached(assembly, head, serial);
+                if disk.is_some_and(|disk| disk.place != Some((at, members.len()))) {
+                    blank.push(serial.clone());
+                }
+            }
+        }
+        blank
     }
 
     /// Heads that could write to all of a pool now: mounted, not shut, and with access to a
@@ -243,7 +250,12 @@ impl ModelNodes {
 
     fn has_usable_set(&self, assembly: &Assembly, head: &Head) -> bool {
         let Some(volume) = &head.volume else { return false };
-        let lost = |at: usize| !self.serves(assembly, head, volume, at);
+        let width = volume.members.len();
+        let served = |at: usize| {
+            let disk = self.reached(assembly, head, volume.members[at].as_ref()?)?;
+            (disk.place? == (at, width)).then_some(())
+        };
+        let lost = |at: usize| served(at).is_none();
         survives(redundancy(volume.redundancy), volume.members.len(), lost)
     }
 

@@ -191,6 +191,8 @@ impl World {
             let writers = self.nodes.writers();
             let one = writers.len() <= 1 || self.excuses.head_forced;
             assert!(one, "two live generations: {writers:?} after {call:?}");
+            let blank = self.nodes.blank_members();
+            assert!(blank.is_empty(), "taken for what they were: {blank:?} after {call:?}");
         }
         Ok(answer)
     }
@@ -284,12 +286,14 @@ impl World {
     pub(super) fn reboot(&mut self, node: &str) {
         self.nodes.node(node).reboot();
         let record = self.machine.record();
-        let coming = match &record.phase {
-            Phase::FailingOver(over) => Some(over.head.as_str()),
-            _ => None,
+        let (head, over) = match &record.phase {
+            Phase::FailingOver(over) => (&over.head, !over.fenced),
+            _ => (&record.placement.head, false),
         };
-        let heads = record.placement.head == node || coming == Some(node);
-        self.excuses.data_lost |= heads || !self.can_be_mended();
+        let heads = *head == node || record.placement.head == node;
+        // A fenced head's volume no longer counts.
+        let broken = !over && self.nodes.works(head, &record.assembly) == Some(false);
+        self.excuses.data_lost |= heads || broken || !self.can_be_mended();
     }
 
     /// Whether enough of the pool's memory is there, whoever is in a place of which it is not
@@ -316,7 +320,7 @@ impl World {
             && self.nodes.0[&donor].alive
             && self.nodes.0[head].alive
             && self.redundancy != Redundancy::None
-            && self.nodes.spares_place(head, target, slot)
+            && self.nodes.works(head, target) == Some(true)
             && !record.owes(&donor)
             && donor != *head;
         if may {
