@@ -195,11 +195,15 @@ impl ModelNodes {
         self.0[donor].disks.get(carved)?.place
     }
 
+    /// Whether a node has this memory.
+    pub(crate) fn has(&self, donor: &str, carved: &Assembly) -> bool {
+        self.0[donor].disks.contains_key(carved)
+    }
+
     /// Whether a node has this memory and shows it to that head.
     pub(crate) fn has_piece(&self, donor: &str, carved: &Assembly, target: &Assembly) -> bool {
-        let node = &self.0[donor];
-        let shown = node.exports.get(target).is_some_and(|way| way.carved == *carved);
-        shown && node.disks.contains_key(carved)
+        let shown = self.0[donor].exports.get(target).is_some_and(|way| way.carved == *carved);
+        shown && self.has(donor, carved)
     }
 
     /// The memory that a head reaches under this serial, if its session is up.

@@ -296,8 +296,7 @@ impl World {
         self.excuses.data_lost |= heads || broken || !self.can_be_mended();
     }
 
-    /// Whether enough of the pool's memory is there, whoever is in a place of which it is not
-    /// known.
+    /// Whether enough of the pool's memory is there, and the record can know that it is.
     fn can_be_mended(&self) -> bool {
         let record = self.machine.record();
         let live = record.live().map(|number| record.member(number));
@@ -305,7 +304,13 @@ impl World {
             live.filter_map(|piece| self.nodes.filled(&piece.donor, &record.carved(piece)));
         let places: BTreeSet<usize> = filled.map(|(place, _)| place).collect();
         let width = record.placement.pieces.len();
+        let there = |number: &usize| {
+            let piece = record.member(*number);
+            self.nodes.has(&piece.donor, &record.carved(piece))
+        };
+        let absent = record.live().filter(|number| !there(number)).collect();
         survives(self.redundancy, width, |place| !places.contains(&place))
+            && takeover::works_without(record, &absent)
     }
 
     /// A donor that lost its memory takes its own place again, if it may.
