@@ -48,7 +48,7 @@ pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wante
     };
     let assembly = assembly(request.pool.as_ref())?;
     let ramdisk = ramdisk::Wanted {
-        assembly: earlier(&assembly, request.carved)?,
+        assembly: carved(&assembly, request.carved)?,
         backend: request.backend(),
         bytes: request.bytes,
         allow_swap: request.allow_swap,
@@ -59,8 +59,16 @@ pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wante
 /// Of `DestroyExport`: the assembly, and the one for which the memory was carved.
 pub fn destroy_export(request: &v1::DestroyExportRequest) -> Outcome<(Assembly, Assembly)> {
     let assembly = assembly(request.pool.as_ref())?;
-    let carved = earlier(&assembly, request.carved)?;
+    let carved = carved(&assembly, request.carved)?;
     Ok((assembly, carved))
+}
+
+/// The assembly for which memory is or was carved: of any generation, or the same for 0.
+fn carved(assembly: &Assembly, generation: u32) -> Outcome<Assembly> {
+    match generation {
+        0 => Ok(assembly.clone()),
+        generation => self::assembly(Some(&PoolId { name: assembly.name.to_string(), generation })),
+    }
 }
 
 /// The assembly of the same pool in an earlier generation; 0 means this one.
@@ -108,7 +116,7 @@ fn check_export(assembly: &Assembly, export: &Export) -> Outcome<()> {
     if !names::is_node(&export.donor) {
         return invalid(format!("{:?} is no node's name", export.donor));
     }
-    let serial = names::serial(&earlier(assembly, export.carved)?, &export.donor);
+    let serial = names::serial(&carved(assembly, export.carved)?, &export.donor);
     if export.serial != serial {
         return invalid(format!("{}: serial {:?} is not {serial}", export.donor, export.serial));
     }
@@ -267,11 +275,15 @@ mod tests {
         assert!(attach(request(vec![good.clone(), good])).is_err());
         let other = names::serial(&"demo.4".parse().unwrap(), "n1");
         assert!(attach(request(vec![export("n1", other)])).is_err());
-        // Memory keeps the serial of the generation that it was carved for.
-        let kept = export("n1", names::serial(&"demo.2".parse().unwrap(), "n1"));
-        assert!(attach(request(vec![kept.clone()])).is_err());
-        assert!(attach(request(vec![Export { carved: 2, ..kept.clone() }])).is_ok());
-        assert!(attach(request(vec![Export { carved: 4, ..kept }])).is_err());
+        // Memory has the serial of the generation that it was carved for: an earlier one, or a
+        // number of its own.
+        for carved in [2, 4] {
+            let assembly = Assembly { generation: carved, ..ours.clone() };
+            let kept = export("n1", names::serial(&assembly, "n1"));
+            assert!(attach(request(vec![kept.clone()])).is_err());
+            assert!(attach(request(vec![Export { carved, ..kept.clone() }])).is_ok());
+            assert!(attach(request(vec![Export { carved: 7, ..kept }])).is_err());
+        }
     }
 
     #[test]

@@ -96,6 +96,7 @@ mod tests {
             boot_ids: BTreeMap::new(),
             serials: BTreeMap::new(),
             formed: 0,
+            given: 0,
             lacking: BTreeSet::new(),
             debts: Vec::new(),
             phase: Phase::Ready,

@@ -145,7 +145,10 @@ impl Look<'_> {
         let placement = self.placement(head, volume, filesystem, health, pieces, spares);
         let generation = self.assembly.generation;
         let carved = |piece: &Piece| if piece.carved == 0 { generation } else { piece.carved };
-        let formed = placement.pieces.iter().map(carved).min().unwrap_or(generation);
+        // Memory of later numbers joined since.
+        let oldest = placement.pieces.iter().map(carved).min();
+        let formed = oldest.map_or(generation, |oldest| oldest.min(generation));
+        let lent = placement.pieces.iter().chain(&placement.spares);
         let nodes = placement.pieces.iter().chain(&placement.spares).map(|p| p.donor.as_str());
         let boot_id = |node: &str| Some((node.to_owned(), self.inventory(node)?.boot_id.clone()));
         let owed = |place: &usize| Debt {
@@ -157,6 +160,7 @@ impl Look<'_> {
             boot_ids: nodes.chain([head]).filter_map(boot_id).collect(),
             serials: members.serials,
             formed: if formed == generation { 0 } else { formed },
+            given: lent.map(|piece| piece.carved).max().unwrap_or(0),
             debts: members.lacking.iter().map(owed).collect(),
             lacking: members.lacking,
             spec: spec_of(self.assembly, &placement),
@@ -252,7 +256,8 @@ impl Look<'_> {
         donors.iter().enumerate().map(piece).collect()
     }
 
-    /// The donor's memory behind its export: of this generation, or of an earlier one.
+    /// The donor's memory behind its export: of this generation, of an earlier one, or under a
+    /// number of its own.
     fn memory(&self, donor: &str) -> Result<Memory, String> {
         let Some(inventory) = self.inventory(donor) else {
             return Err(format!("{donor} does not answer; try again when it does"));
@@ -260,10 +265,7 @@ impl Look<'_> {
         let of_name = |holding: &&Holding| {
             let id = holding.pool.as_ref();
             holding.kind() == HoldingKind::Ramdisk
-                && id.is_some_and(|id| {
-                    id.name == self.assembly.name.as_str()
-                        && id.generation <= self.assembly.generation
-                })
+                && id.is_some_and(|id| id.name == self.assembly.name.as_str())
         };
         let ramdisks: Vec<&Holding> = inventory.holdings.iter().filter(of_name).collect();
         match ramdisks.as_slice() {

@@ -107,6 +107,16 @@ fn a_pool_that_failed_over_keeps_the_generation_it_was_formed_under() {
 }
 
 #[test]
+fn memory_that_joined_later_is_found_under_its_own_number() {
+    let mut nodes = stripe(3, 3);
+    nodes[2] = donor("n3", 3, 7);
+    let record = one(&nodes);
+    assert_eq!((record.formed, record.given()), (0, 7));
+    let carved: Vec<u32> = record.placement.pieces.iter().map(|piece| piece.carved).collect();
+    assert_eq!(carved, [7, 0], "n3's and n2's");
+}
+
+#[test]
 fn a_degraded_mirror_is_taken_over_and_the_lost_donor_owes_its_piece() {
     let members = vec![
         member("n2", MemberState::InSync),

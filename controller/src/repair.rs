@@ -76,8 +76,11 @@ impl Repair {
                 }
             }
             Verdict::Replace { slot, spare } => {
-                if may_try(format!("replace {assembly} {slot}")) {
-                    let old = record.placement.pieces[slot].donor.clone();
+                let old = record.placement.pieces[slot].donor.clone();
+                // What failed while it was silent may be tried at once when it was booted anew.
+                let boot =
+                    self.nodes.get(&old).and_then(|known| Some(known.current()?.boot_id.clone()));
+                if may_try(format!("replace {assembly} {slot} {boot:?}")) {
                     let new = spare.unwrap_or_default();
                     let pools = Arc::clone(&self.pools);
                     tokio::spawn(async move {

@@ -44,6 +44,51 @@ fn a_mirror_bears_the_loss_of_a_donor_and_mends_itself() -> Result<()> {
     })
 }
 
+/// Each donor in its turn: what was copied to the first must serve alone when the second goes.
+#[test]
+fn a_mirror_over_all_nodes_mends_itself_when_a_donor_reboots() -> Result<()> {
+    boot("anew", 3)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "a", "--size 320MiB --redundancy mirror --head n1 --donors n[2-3]")?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/a", SEED)?;
+        work.wait_acknowledged(20, LONG)?;
+        reboot_until_whole(cluster, "n3")?;
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        println!("longest stall: {:?}", report.longest_stall());
+        ensure!(report.longest_stall() < LONGEST_STALL, "{:?}", report.longest_stall());
+
+        cluster.node("n2").kill()?;
+        load::compare_files(head, "/rampool/a", &report.log)?;
+        load::compare_blocks(head, "/rampool/a", &report.blocks)?;
+        cluster.node("n2").boot()?;
+        until(cluster, "a", "whole once more", is_whole)?;
+        load::compare_files(head, "/rampool/a", &report.log)?;
+        load::compare_blocks(head, "/rampool/a", &report.blocks)?;
+        down(cluster, "a")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+/// Power off, power on, and nothing else.
+fn reboot_until_whole(cluster: &Cluster, donor: &str) -> Result<()> {
+    let begin = Instant::now();
+    cluster.node(donor).kill()?;
+    until(cluster, "a", "degraded", |pool| pool["state"] == "degraded")?;
+    cluster.node(donor).boot()?;
+    cluster.wait_reachable(&[donor])?;
+    println!("{donor} answers anew {:?} after it lost power", begin.elapsed());
+    let known = Instant::now();
+    until(cluster, "a", "whole again", is_whole)?;
+    println!("whole again {:?} after that", known.elapsed());
+    Ok(())
+}
+
+fn is_whole(pool: &Value) -> bool {
+    pool["state"] == "ready" && donors(pool) == ["n2", "n3"]
+}
+
 #[test]
 fn a_stripe_whose_donor_lost_its_memory_fails_at_once_and_goes_without_a_reboot() -> Result<()> {
     boot("stripe", 3)?.run(|cluster| {

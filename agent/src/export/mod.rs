@@ -36,8 +36,8 @@ pub enum Way {
 pub struct Wanted {
     /// Under whose name, which is the target's.
     pub assembly: Assembly,
-    /// What. Its assembly is the one that it was carved for: this one, or an earlier one of the
-    /// pool, whose head is gone.
+    /// What. Its assembly is the one that it was carved for: this one, an earlier one of the
+    /// pool, whose head is gone, or a number of its own, later than this one.
     pub ramdisk: ramdisk::Wanted,
     /// To whom.
     pub way: Way,
@@ -45,7 +45,7 @@ pub struct Wanted {
 
 impl Wanted {
     fn is_earlier(&self) -> bool {
-        self.ramdisk.assembly != self.assembly
+        self.ramdisk.assembly.generation < self.assembly.generation
     }
 }
 
@@ -140,7 +140,7 @@ fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outc
         serial: names::serial(carved, &node.config.node),
         target,
         already: reserved == Change::Already && exported == Change::Already,
-        carved: if wanted.is_earlier() { carved.generation } else { 0 },
+        carved: if *carved == wanted.assembly { 0 } else { carved.generation },
     })
 }
 
@@ -192,17 +192,21 @@ fn close(node: &Node, assembly: &Assembly) -> Outcome<Change> {
     }
 }
 
-/// Takes every way out of the memory carved for `carved` away, and the target of `assembly`;
-/// then gives the memory back and answers how much it was. What is in use is refused unless
-/// `force`.
+/// Takes every way out of the memory carved for `carved` away, and what is half made of the
+/// target of `assembly`; then gives the memory back and answers how much it was. What is in use
+/// is refused unless `force`. A target that shows other memory stays: the node may lend to the
+/// pool again since.
 pub fn destroy(
     node: &Node,
     assembly: &Assembly,
     carved: &Assembly,
     force: bool,
 ) -> Outcome<(Change, u64)> {
-    let concerned =
-        |way: &WayOut| way.assembly == *assembly || way.assembly == *carved || way.shows(carved);
+    let concerned = |way: &WayOut| {
+        let half_made =
+            way.objects.is_empty() && (way.assembly == *assembly || way.assembly == *carved);
+        half_made || way.shows(carved)
+    };
     let turn = node.lio_turn();
     let ways: Vec<_> = ways_out(node).into_iter().filter(concerned).collect();
     if !force {

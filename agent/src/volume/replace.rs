@@ -215,7 +215,7 @@ fn act(node: &Node, array: &Array, wanted: &Replacement, new: &OurDisk, next: Ne
     }
 }
 
-fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
+pub(super) fn set_state(node: &Node, array: &Array, disk: &str, word: &str) -> Outcome<()> {
     let member = array::folder(&node.roots, &array.name).join(format!("dev-{disk}"));
     configfs::write(&member.join("state"), word)
 }

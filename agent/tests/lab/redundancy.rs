@@ -36,6 +36,7 @@ fn redundant_volumes_outlive_their_donors() {
             double_parity_over_four_bears_two_losses,
             a_mirror_goes_on_without_a_donor_and_takes_another,
             a_donor_that_was_cut_off_resynchronises_by_the_bitmap,
+            a_donor_that_lost_its_memory_begins_anew_in_its_own_place,
             a_spare_takes_over_by_itself,
             a_spare_that_is_let_go_leaves_the_volume_first,
             a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent,
@@ -303,6 +304,58 @@ fn a_donor_that_was_cut_off_resynchronises_by_the_bitmap(ring: &Ring<'_>) {
     node.sh("echo 3 > /proc/sys/vm/drop_caches; cd /rampool/demo; md5sum -c /tmp/sums").unwrap();
     ring.down();
     ring.heal(3);
+}
+
+fn a_donor_that_lost_its_memory_begins_anew_in_its_own_place(ring: &Ring<'_>) {
+    ring.up(Redundancy::Mirror, 4, 0);
+    let (head, donor) = (&ring.head, &ring.donors[1]);
+    let fill = "dd if=/dev/urandom of=/rampool/demo/f bs=1M count=160 conv=fsync 2>&1; \
+                md5sum /rampool/demo/f > /tmp/sum";
+    head.node.sh(fill).unwrap();
+    donor.node.kill().unwrap();
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n3".to_owned()] };
+    let early = head.detach(detach.clone()).unwrap_err();
+    assert_eq!(early.kind(), FailureKind::Busy, "it is waited for: {early}");
+    donor.node.boot().unwrap();
+    let donor = ring.cluster.start("n3");
+    ring.until("degraded", Duration::from_secs(30), |health| health.lacking == 1);
+    let serving = v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] };
+    assert_eq!(head.detach(serving).unwrap_err().kind(), FailureKind::Busy);
+    assert!(!head.detach(detach.clone()).unwrap().already);
+    assert!(head.detach(detach.clone()).unwrap().already);
+    let health = ring.health();
+    assert_eq!((health.members.len(), health.lacking), (4, 1), "{health:?}");
+
+    let request =
+        |carved| v1::CreateExportRequest { carved, ..export_request(Backend::RdMcp, PIECE) };
+    let new = donor.create_export(request(2)).unwrap();
+    assert!(!new.already && new.carved == 2 && new.serial != ring.exports[1].serial, "{new:?}");
+    assert!(donor.create_export(request(2)).unwrap().already);
+    ring.attach(std::slice::from_ref(&new));
+    let join = v1::ReplaceMemberRequest {
+        pool: demo(),
+        old_serial: String::new(),
+        new_serial: new.serial.clone(),
+    };
+    head.replace_member(join.clone()).unwrap();
+    head.replace_member(join).unwrap();
+    let health = ring.health();
+    assert_eq!((health.members.len(), health.lacking), (4, 0), "{health:?}");
+
+    // What comes late, and was meant for the old memory.
+    let destroy = |carved| v1::DestroyExportRequest { pool: demo(), force: true, carved };
+    assert!(donor.destroy_export(destroy(0)).unwrap().already);
+    assert_eq!(donor.create_export(request(0)).unwrap_err().kind(), FailureKind::Conflict);
+    assert_eq!(head.detach(detach).unwrap_err().kind(), FailureKind::Busy);
+    let held = donor.holdings();
+    assert!(held.len() == 2 && held.iter().any(|held| held.ends_with("/rp.demo.2")), "{held:?}");
+
+    // The other half of the pair goes: what was copied serves alone.
+    ring.cut(0);
+    head.node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
+    ring.down();
+    ring.heal(0);
+    assert_eq!(donor.destroy_export(destroy(2)).unwrap().freed_bytes, PIECE * MIB);
 }
 
 fn readd(exports: &[&Export]) -> v1::ReaddMembersRequest {

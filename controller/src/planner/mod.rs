@@ -102,7 +102,7 @@ fn piece_of(donor: Candidate, head: &str, bytes: u64) -> Piece {
         bytes,
         donor: donor.name,
         rack: donor.rack,
-        // Until a head dies, memory is of the pool's own generation.
+        // Whoever has it lent says under which number, if not under the pool's own.
         carved: 0,
     }
 }

@@ -1,5 +1,6 @@
 //! Who takes a donor's place: a node that lends as much, is not of the pool yet, and leaves no
-//! more of what belongs together in one rack than before. Pure.
+//! more of what belongs together in one rack than before; where there is none, the donor itself
+//! with new memory, if what it had is lost. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,37 +9,59 @@ use rampool_proto::v1::{Failure, FailureKind, Piece, Placement};
 
 use super::{Candidate, Reach, piece_of, racks, refused, require_usable};
 
-/// The piece that takes the place `slot` of the stripe: on `asked`, or on the best of `nodes`.
-/// `shut` are nodes that may not take it, e.g. those that owe the pool something.
-pub fn choose(
-    placement: &Placement,
-    slot: usize,
-    asked: Option<&str>,
-    nodes: &[Candidate],
-    shut: &BTreeSet<String>,
-) -> Result<Piece, Failure> {
-    let bytes = placement.pieces[slot].bytes;
-    let chosen = match asked {
-        Some(name) => named(placement, bytes, name, nodes, shut)?,
-        None => best(placement, slot, nodes, shut)?,
-    };
-    Ok(piece_of(chosen.clone(), &placement.head, bytes))
+/// The place that somebody takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Vacancy<'a> {
+    /// Of which pool.
+    pub placement: &'a Placement,
+    /// The place in its stripe.
+    pub slot: usize,
+    /// Whether the donor that has it may begin anew: what it had is lost.
+    pub anew: bool,
+    /// Nodes that may not take it, e.g. those that owe the pool something.
+    pub shut: &'a BTreeSet<String>,
 }
 
-fn is_of_pool(placement: &Placement, name: &str) -> bool {
-    placement.pieces.iter().chain(&placement.spares).any(|piece| piece.donor == name)
+/// The piece that takes the place: on `asked`, or on the best of `nodes`.
+pub fn choose(
+    vacancy: Vacancy<'_>,
+    asked: Option<&str>,
+    nodes: &[Candidate],
+) -> Result<Piece, Failure> {
+    let chosen = match asked {
+        Some(name) => named(vacancy, name, nodes)?,
+        None => best(vacancy, nodes)?,
+    };
+    Ok(piece_of(chosen.clone(), &vacancy.placement.head, vacancy.bytes()))
+}
+
+impl Vacancy<'_> {
+    fn bytes(&self) -> u64 {
+        self.placement.pieces[self.slot].bytes
+    }
+
+    /// Whether the node's is the place.
+    fn is_of(&self, name: &str) -> bool {
+        self.placement.pieces[self.slot].donor == name
+    }
+
+    /// Whether the pool counts on the node already.
+    fn counts_on(&self, name: &str) -> bool {
+        let mut all = self.placement.pieces.iter().chain(&self.placement.spares);
+        all.any(|piece| piece.donor == name) && !(self.anew && self.is_of(name))
+    }
 }
 
 fn named<'a>(
-    placement: &Placement,
-    bytes: u64,
+    vacancy: Vacancy<'_>,
     name: &str,
     nodes: &'a [Candidate],
-    shut: &BTreeSet<String>,
 ) -> Result<&'a Candidate, Failure> {
+    let Vacancy { shut, .. } = vacancy;
+    let bytes = vacancy.bytes();
     let node = require_usable(name, "donor", nodes)?;
     let no = |said: String| Err(refused(FailureKind::NotNow, said).on(name));
-    if is_of_pool(placement, name) {
+    if vacancy.counts_on(name) {
         return no(format!("{name} lends to this pool already"));
     }
     if shut.contains(name) {
@@ -55,23 +78,23 @@ fn named<'a>(
 }
 
 /// Of those that keep racks apart, else of all: the most generous; of equals, the one named
-/// first in the configuration. The head lends only where it is asked to by name.
-fn best<'a>(
-    placement: &Placement,
-    slot: usize,
-    nodes: &'a [Candidate],
-    shut: &BTreeSet<String>,
-) -> Result<&'a Candidate, Failure> {
-    let bytes = placement.pieces[slot].bytes;
+/// first in the configuration. The head lends only where it is asked to by name. A donor that
+/// lost what it had may do so again: any other comes first.
+fn best<'a>(vacancy: Vacancy<'_>, nodes: &'a [Candidate]) -> Result<&'a Candidate, Failure> {
+    let Vacancy { placement, slot, shut, .. } = vacancy;
+    let bytes = vacancy.bytes();
     let able = nodes.iter().filter(|node| {
         node.reach == Reach::Reachable
             && node.lendable >= bytes
             && node.name != placement.head
-            && !is_of_pool(placement, &node.name)
+            && !vacancy.counts_on(&node.name)
             && !shut.contains(&node.name)
     });
-    let fatal = |node: &&Candidate| fatal_with(placement, slot, node);
-    able.min_by_key(|node| (fatal(node), std::cmp::Reverse(node.lendable))).ok_or_else(|| {
+    let rank = |node: &&Candidate| {
+        let fatal = fatal_with(placement, slot, node);
+        (vacancy.is_of(&node.name), fatal, std::cmp::Reverse(node.lendable))
+    };
+    able.min_by_key(rank).ok_or_else(|| {
         let said = format!("no other reachable node can lend {} now", Bytes(bytes));
         refused(FailureKind::NotNow, said)
             .advising("`rampool nodes` shows what each node can lend; name one to use it")
@@ -131,22 +154,42 @@ mod tests {
         ]
     }
 
+    /// Who takes the place, with these nodes shut out.
+    fn chosen(
+        slot: usize,
+        anew: bool,
+        asked: Option<&str>,
+        shut: &[&str],
+    ) -> Result<Piece, String> {
+        let shut = shut.iter().map(|node| (*node).to_owned()).collect();
+        let vacancy = Vacancy { placement: &mirror(), slot, anew, shut: &shut };
+        choose(vacancy, asked, &nodes()).map_err(|failure| failure.to_string())
+    }
+
     #[test]
     fn racks_come_before_generosity_and_the_pools_own_nodes_are_left_out() {
-        let none = BTreeSet::new();
-        let chosen = choose(&mirror(), 1, None, &nodes(), &none).unwrap();
-        assert_eq!((chosen.donor.as_str(), chosen.bytes, chosen.rack.as_str()), ("n6", 10, "b"));
-        let shut = BTreeSet::from(["n6".to_owned()]);
-        assert_eq!(choose(&mirror(), 1, None, &nodes(), &shut).unwrap().donor, "n5");
-        let shut = BTreeSet::from(["n6".to_owned(), "n5".to_owned()]);
-        let none_left = choose(&mirror(), 1, None, &nodes(), &shut).unwrap_err();
-        assert!(none_left.said.contains("no other reachable node"), "{none_left}");
+        let first = chosen(1, false, None, &[]).unwrap();
+        assert_eq!((first.donor.as_str(), first.bytes, first.rack.as_str()), ("n6", 10, "b"));
+        assert_eq!(chosen(1, false, None, &["n6"]).unwrap().donor, "n5");
+        let none_left = chosen(1, false, None, &["n6", "n5"]).unwrap_err();
+        assert!(none_left.contains("no other reachable node"), "{none_left}");
+    }
+
+    #[test]
+    fn a_donor_begins_anew_where_its_memory_is_lost_and_nobody_else_is_free() {
+        // Its rack is the right one, and it could lend most.
+        assert_eq!(chosen(0, true, None, &["n5"]).unwrap().donor, "n6");
+        assert_eq!(chosen(0, true, None, &["n6", "n5"]).unwrap().donor, "n2");
+        assert!(chosen(0, true, None, &["n6", "n5", "n2"]).is_err(), "it owes its old memory yet");
+        assert!(chosen(0, false, None, &["n6", "n5"]).is_err(), "it still has its memory");
+        assert!(chosen(1, true, None, &["n6", "n5"]).is_err(), "the place is not n2's");
+        assert_eq!(chosen(0, true, Some("n2"), &[]).unwrap().donor, "n2");
+        assert!(chosen(1, true, Some("n2"), &[]).unwrap_err().contains("already"));
     }
 
     #[test]
     fn a_node_asked_for_by_name_is_taken_or_refused_with_the_reason() {
-        let shut = BTreeSet::from(["n6".to_owned()]);
-        let ask = |name| choose(&mirror(), 0, Some(name), &nodes(), &shut);
+        let ask = |name| chosen(0, false, Some(name), &["n6"]);
         assert!(ask("n1").unwrap().local, "the head may be named");
         for (name, word) in [
             ("n4", "already"),
@@ -156,7 +199,7 @@ mod tests {
             ("n9", "not a known node"),
         ] {
             let failure = ask(name).unwrap_err();
-            assert!(failure.to_string().contains(word), "{word}: {failure}");
+            assert!(failure.contains(word), "{word}: {failure}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{HoldingKind, PoolId};
+use rampool_proto::v1::{HoldingKind, Piece, PoolId};
 
 use super::Pools;
 use super::record::{Phase, PoolRecord};
@@ -45,29 +45,24 @@ fn reach(node: &Known) -> Reach {
 /// as lent.
 fn promised(node: &Known, records: &[Arc<PoolRecord>]) -> u64 {
     let pieces = records.iter().flat_map(|record| {
-        let own = coming(record).filter(|(donor, _)| *donor == node.name);
-        own.map(move |(_, bytes)| (&record.assembly, bytes))
+        let own = coming(record).filter(|piece| piece.donor == node.name);
+        own.map(move |piece| (record.carved(piece), piece.bytes))
     });
-    pieces.map(|(assembly, bytes)| bytes.saturating_sub(lent(node, assembly))).sum()
+    pieces.map(|(carved, bytes)| bytes.saturating_sub(lent(node, &carved))).sum()
 }
 
-/// The donors that a pool is about to take memory of, and how much.
-fn coming(record: &PoolRecord) -> Box<dyn Iterator<Item = (&str, u64)> + '_> {
+/// The pieces that a pool is about to take.
+fn coming(record: &PoolRecord) -> Box<dyn Iterator<Item = &Piece> + '_> {
     let placement = &record.placement;
     match &record.phase {
-        Phase::Creating => {
-            let all = placement.pieces.iter().chain(&placement.spares);
-            Box::new(all.map(|piece| (piece.donor.as_str(), piece.bytes)))
-        }
-        Phase::Replacing(replacing) => {
-            Box::new(std::iter::once((replacing.new.donor.as_str(), replacing.new.bytes)))
-        }
+        Phase::Creating => Box::new(placement.pieces.iter().chain(&placement.spares)),
+        Phase::Replacing(replacing) => Box::new(std::iter::once(&replacing.new)),
         _ => Box::new(std::iter::empty()),
     }
 }
 
-fn lent(node: &Known, assembly: &Assembly) -> u64 {
-    let id = PoolId::from(assembly);
+fn lent(node: &Known, carved: &Assembly) -> u64 {
+    let id = PoolId::from(carved);
     let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
     holdings
         .filter(|h| h.kind() == HoldingKind::Ramdisk && h.pool.as_ref() == Some(&id))

@@ -25,6 +25,8 @@ pub struct PoolRecord {
     pub serials: BTreeMap<String, String>,
     /// The generation under which the volume and the file system were made; 0: this one.
     pub formed: u32,
+    /// The greatest generation given so far to it or to memory carved for it; 0: its own.
+    pub given: u32,
     /// Places in `placement.pieces` that no live member fills. Their donors' memory is among
     /// the debts, or given back.
     pub lacking: BTreeSet<usize>,
@@ -216,12 +218,25 @@ impl PoolRecord {
         if self.formed == 0 { self.assembly.generation } else { self.formed }
     }
 
-    /// The assemblies that this pool is or was, the first one first. Those between belong to
-    /// changes of heads that did not come about.
+    /// The greatest generation given to it so far.
+    #[must_use]
+    pub fn given(&self) -> u32 {
+        self.given.max(self.assembly.generation)
+    }
+
+    /// The assemblies that this pool is or was, the first one first. The others belong to
+    /// memory that was carved under a number of its own, or to changes of heads that did not
+    /// come about.
     pub fn assemblies(&self) -> impl Iterator<Item = Assembly> + '_ {
         let name = &self.assembly.name;
-        (self.formed()..=self.assembly.generation)
-            .map(|generation| Assembly { name: name.clone(), generation })
+        (self.formed()..=self.given()).map(|generation| Assembly { name: name.clone(), generation })
+    }
+
+    /// The assembly for which a piece's memory is or was carved.
+    #[must_use]
+    pub fn carved(&self, piece: &Piece) -> Assembly {
+        let generation = if piece.carved == 0 { self.assembly.generation } else { piece.carved };
+        Assembly { name: self.assembly.name.clone(), generation }
     }
 
     /// What is being replaced, also in the middle of a change of heads.
@@ -326,6 +341,7 @@ pub(crate) mod samples {
             boot_ids: BTreeMap::new(),
             serials: BTreeMap::new(),
             formed: 0,
+            given: 0,
             lacking: BTreeSet::new(),
             debts: Vec::new(),
             phase: Phase::Ready,

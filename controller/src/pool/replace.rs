@@ -10,7 +10,7 @@ use super::record::{Phase, PoolRecord, Replacing};
 use super::state::Input;
 use super::turn::Turn;
 use super::{Events, Pools, health, status};
-use crate::planner::replacement;
+use crate::planner::replacement::{self, Vacancy};
 
 /// Why no piece of a pool can be moved while it is in use, if so.
 pub(super) fn immovable(record: &PoolRecord) -> Option<&'static str> {
@@ -50,8 +50,11 @@ impl Pools {
             let replacing = self.choose(&seen, old, new)?;
             let record = self.with_boot_of(&replacing.new.donor, &seen);
             let kind = Kind::Replace { old: old.to_owned(), new: replacing.new.donor.clone() };
+            let carved = replacing.new.carved;
             let first = Input::Replace(replacing);
             if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+                let mut now = slot.lock();
+                now.generation = now.generation.max(carved);
                 return Ok(operation.subscribe());
             }
         }
@@ -76,27 +79,27 @@ impl Pools {
                 format!("{old} {what} {}", record.assembly.name),
             );
         };
-        let spare = |spare: &Piece| Replacing {
-            slot,
-            new: spare.clone(),
-            from_spare: true,
-            copying: false,
-            trouble: None,
-        };
+        let replacing =
+            |new, from_spare| Replacing { slot, new, from_spare, copying: false, trouble: None };
         let named = placement.spares.iter().find(|spare| spare.donor == new);
         if let Some(taken) = named.or_else(|| self.taken_spare(record).filter(|_| new.is_empty())) {
-            return Ok(spare(taken));
+            return Ok(replacing(taken.clone(), true));
         }
+        let knows = |name: &str| self.env.nodes.get(name);
+        let anew = health::may_begin_anew(record, slot, &knows);
         let shut: BTreeSet<String> = record.debts.iter().map(|debt| debt.node.clone()).collect();
         let asked = Some(new).filter(|new| !new.is_empty());
-        match replacement::choose(placement, slot, asked, &self.candidates(), &shut) {
-            Ok(new) => {
-                Ok(Replacing { slot, new, from_spare: false, copying: false, trouble: None })
+        let vacancy = Vacancy { placement, slot, anew, shut: &shut };
+        let chosen = replacement::choose(vacancy, asked, &self.candidates());
+        // A spare comes before a donor that lost what it had.
+        match placement.spares.first().filter(|_| asked.is_none()) {
+            Some(spare) if chosen.as_ref().map_or(true, |new| new.donor == old) => {
+                Ok(replacing(spare.clone(), true))
             }
-            Err(failure) => match placement.spares.first().filter(|_| asked.is_none()) {
-                Some(first) => Ok(spare(first)),
-                None => Err(failure),
-            },
+            _ => {
+                let carved = self.next_generation(&record.assembly.name)?;
+                Ok(replacing(Piece { carved, ..chosen? }, false))
+            }
         }
     }
 

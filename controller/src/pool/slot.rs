@@ -42,7 +42,7 @@ impl Slot {
     /// Takes over a pool that was not of this controller.
     pub(super) fn adopt(&self, record: PoolRecord) {
         let mut now = self.lock();
-        now.generation = now.generation.max(record.assembly.generation);
+        now.generation = now.generation.max(record.given());
         now.record = Some(Arc::new(record));
     }
 

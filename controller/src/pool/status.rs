@@ -47,8 +47,10 @@ pub fn pool(
     let donors: Vec<DonorStatus> = match record.phase {
         Phase::Released(_) => Vec::new(),
         _ if looked_at => {
-            let told = record.members().zip(&conditions);
-            told.map(|(piece, condition)| told_of(piece, condition.words())).collect()
+            let told = record.members().enumerate().zip(&conditions);
+            told.filter(|((number, piece), _)| !begins_anew(record, *number, piece))
+                .map(|((_, piece), condition)| told_of(piece, condition.words()))
+                .collect()
         }
         _ => record.members().map(|piece| half_made(record, piece, knows)).collect(),
     };
@@ -69,6 +71,12 @@ pub fn pool(
         expires_ms: lease.end_ms(),
         volatile_memory: true,
     }
+}
+
+/// Whether a lost piece's donor is joining again: it is told once.
+fn begins_anew(record: &PoolRecord, number: usize, piece: &Piece) -> bool {
+    let joins = record.joining().is_some_and(|joining| joining.donor == piece.donor);
+    joins && record.lacking.contains(&number)
 }
 
 /// Whether people may be using it.

@@ -12,7 +12,7 @@ use rampool_proto::v1::{
     StopVolumeRequest, UnmountRequest,
 };
 
-use super::record::{Debt, Owed, Phase, PoolRecord};
+use super::record::{Debt, Owed, Phase, PoolRecord, Replacing};
 use super::state::Step;
 use crate::agents::Call;
 use crate::planner::redundancy;
@@ -77,14 +77,15 @@ fn assemble(record: &PoolRecord, exports: &Exports) -> AssembleVolumeRequest {
     }
 }
 
-/// Which disk takes whose place, if one does.
+/// Which disk takes whose place, if one does; none's, where that is lacking.
 fn replacement(record: &PoolRecord) -> Option<ReplaceMemberRequest> {
-    let replacing = record.replacing()?;
     let serial = |piece: &Piece| record.serials.get(&piece.donor).cloned().unwrap_or_default();
+    let Replacing { slot, new, .. } = record.replacing()?;
+    let old = Some(&record.placement.pieces[*slot]).filter(|_| !record.lacking.contains(slot));
     Some(ReplaceMemberRequest {
         pool: Some(PoolId::from(&record.assembly)),
-        old_serial: serial(&record.placement.pieces[replacing.slot]),
-        new_serial: serial(&replacing.new),
+        old_serial: old.map(serial).unwrap_or_default(),
+        new_serial: serial(new),
     })
 }
 
@@ -115,7 +116,7 @@ fn debt_calls(debt: &Debt, record: &PoolRecord) -> Vec<(String, Call)> {
     // The head of a pool in use lets go of the donor first.
     if let Owed::Piece { generation, .. } = debt.what
         && generation == record.assembly.generation
-        && record.phase == Phase::Ready
+        && matches!(record.phase, Phase::Ready | Phase::Replacing(_))
     {
         let donors = vec![debt.node.clone()];
         let detach = Call::Detach(DetachRequest { pool: of(generation), donors });
@@ -216,7 +217,7 @@ pub fn calls_of(
 /// What ends the access of all earlier heads once more: an export that a call asked for before
 /// the fence, and that came late, would be in the way, and open to that head.
 fn fences(node: &str, record: &PoolRecord) -> Vec<(String, Call)> {
-    let earlier = record.assemblies().filter(|assembly| *assembly != record.assembly);
+    let earlier = record.assemblies().filter(|assembly| *assembly < record.assembly);
     let fence = |assembly: Assembly| {
         let pool = Some(PoolId::from(&assembly));
         (node.to_owned(), Call::FenceExport(FenceExportRequest { pool }))

@@ -127,6 +127,7 @@ impl Pools {
             placement,
             serials: BTreeMap::new(),
             formed: 0,
+            given: 0,
             lacking: BTreeSet::new(),
             debts: Vec::new(),
             phase: Phase::Creating,

@@ -38,6 +38,8 @@ struct StoredPool {
     debts: Vec<StoredDebt>,
     #[prost(btree_map = "string, string", tag = "12")]
     serials: BTreeMap<String, String>,
+    #[prost(uint32, tag = "13")]
+    given: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -118,6 +120,7 @@ pub(super) fn encode(record: &PoolRecord) -> Vec<u8> {
         ready_ms: record.ready_ms,
         released_ms: record.released_ms,
         formed: record.formed,
+        given: record.given,
         lacking: record.lacking.iter().map(place).collect(),
         debts: record.debts.iter().map(debt_out).collect(),
         serials: record.serials.clone(),
@@ -142,6 +145,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<PoolRecord, String> {
         boot_ids: stored.boot_ids,
         serials: stored.serials,
         formed: stored.formed,
+        given: stored.given,
         lacking,
         debts: stored.debts.into_iter().map(debt_in).collect::<Result<_, String>>()?,
         phase,
@@ -355,7 +359,7 @@ mod tests {
         #[test]
         fn a_record_reads_back_as_written(
             phase in any_phase(), generation in 1..9_999_999u32, times in any::<(u64, u64, u64)>(),
-            formed in any::<u32>(), lacking in prop::collection::btree_set(0..2usize, 0..3),
+            (formed, given) in any::<(u32, u32)>(), lacking in prop::collection::btree_set(0..2usize, 0..3),
             debts in prop::collection::vec(any_debt(), 0..3),
         ) {
             let piece = |donor: &str| Piece { donor: donor.into(), bytes: 7, ..Piece::default() };
@@ -368,7 +372,7 @@ mod tests {
                 },
                 boot_ids: [("n2".to_owned(), "b".to_owned())].into(),
                 serials: [("n2".to_owned(), "s".to_owned())].into(),
-                formed, lacking, debts, phase,
+                formed, given, lacking, debts, phase,
                 created_ms: times.0, ready_ms: times.1, released_ms: times.2,
             };
             prop_assert_eq!(decode(&encode(&record)), Ok(record));

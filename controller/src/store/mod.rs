@@ -140,12 +140,12 @@ impl Store {
         Ok((Self(Arc::new(Open { writer, database, _lock: lock })), loaded))
     }
 
-    /// Writes a pool's record, and its generation as given. Answers once that is on disk.
+    /// Writes a pool's record, and the greatest generation given to it. Answers once that is on disk.
     pub async fn put(&self, record: &PoolRecord) -> Result<(), StoreError> {
         let (done, wait) = oneshot::channel();
         let name = record.assembly.name.to_string();
-        let generation = record.assembly.generation;
-        self.send(Write::Pool { name, generation, bytes: codec::encode(record), done })?;
+        let (generation, given) = (record.assembly.generation, record.given());
+        self.send(Write::Pool { name, generation, given, bytes: codec::encode(record), done })?;
         wait.await.map_err(|_| stopped())?
     }
 

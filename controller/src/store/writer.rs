@@ -15,7 +15,7 @@ type Done = oneshot::Sender<Result<(), StoreError>>;
 
 /// Something to write.
 pub(super) enum Write {
-    Pool { name: String, generation: u32, bytes: Vec<u8>, done: Done },
+    Pool { name: String, generation: u32, given: u32, bytes: Vec<u8>, done: Done },
     Event { name: String, sequence: u64, bytes: Vec<u8> },
     Forget { name: String, done: Done },
     Drain { nodes: Vec<String>, reason: Option<String>, done: Done },
@@ -101,15 +101,15 @@ fn commit(database: &Database, batch: &[Write]) -> Result<(), redb::Error> {
 
 fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
     match write {
-        Write::Pool { name, generation, bytes, .. } => {
+        Write::Pool { name, generation, given, bytes, .. } => {
             let mut pools = writing.open_table(POOLS)?;
             pools.insert((&**name, *generation), &**bytes)?;
             let keep_from = generation.saturating_sub(ASSEMBLIES_KEPT);
             pools.retain_in((&**name, 0)..(&**name, keep_from), |_, _| false)?;
-            let mut given = writing.open_table(GENERATIONS)?;
-            let last = given.get(&**name)?.map_or(0, |last| last.value());
-            if *generation > last {
-                given.insert(&**name, *generation)?;
+            let mut generations = writing.open_table(GENERATIONS)?;
+            let last = generations.get(&**name)?.map_or(0, |last| last.value());
+            if *given > last {
+                generations.insert(&**name, *given)?;
             }
         }
         Write::Event { name, sequence, bytes } => {

@@ -129,7 +129,7 @@ impl FakeNodes {
     }
 
     /// Does what a call asks, as an agent would.
-    fn carry_out(&self, name: &str, call: &Call) -> Result<Answer, Failure> {
+    pub(super) fn carry_out(&self, name: &str, call: &Call) -> Result<Answer, Failure> {
         if let Call::GetInventory = call {
             return self.inventory(name).map(|inventory| Answer::Inventory(Box::new(inventory)));
         }

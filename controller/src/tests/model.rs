@@ -23,11 +23,27 @@ struct Disk {
     place: Option<(usize, usize)>,
 }
 
+/// A target. Its secret is drawn when it is made.
+#[derive(Clone, Debug, PartialEq)]
+struct Way {
+    /// Whose memory it shows.
+    carved: Assembly,
+    secret: (u32, u32),
+}
+
+/// A head's session with a donor: of no use once the target is another one.
+#[derive(Clone, Debug, PartialEq)]
+struct Session {
+    /// Of the disk that it was opened for.
+    serial: String,
+    secret: (u32, u32),
+}
+
 /// What a head holds of one assembly.
 #[derive(Clone, Default, Debug, PartialEq)]
 struct Head {
-    /// The serials of the disks it is logged in to.
-    sessions: BTreeSet<String>,
+    /// By donor.
+    sessions: BTreeMap<String, Session>,
     volume: Option<Volume>,
     mount: bool,
     shut: bool,
@@ -50,8 +66,10 @@ pub(crate) struct ModelNode {
     pub(crate) mount_in_use: bool,
     /// By the assembly under which the memory was taken.
     disks: BTreeMap<Assembly, Disk>,
-    /// Targets, and whose memory each shows.
-    exports: BTreeMap<Assembly, Assembly>,
+    /// Targets, by the assembly whose head each is for.
+    exports: BTreeMap<Assembly, Way>,
+    /// How many secrets were drawn since the boot.
+    drawn: u32,
     /// Heads that are kept away for good.
     fences: BTreeSet<Assembly>,
     heads: BTreeMap<Assembly, Head>,
@@ -66,6 +84,7 @@ impl ModelNode {
             mount_in_use: false,
             disks: BTreeMap::new(),
             exports: BTreeMap::new(),
+            drawn: 0,
             fences: BTreeSet::new(),
             heads: BTreeMap::new(),
         }
@@ -79,7 +98,18 @@ impl ModelNode {
     /// Puts an export here behind the controller's back.
     pub(crate) fn plant_export(&mut self, assembly: &Assembly) {
         self.disks.insert(assembly.clone(), Disk { bytes: GIB, place: None });
-        self.exports.insert(assembly.clone(), assembly.clone());
+        self.show(assembly, assembly);
+    }
+
+    /// Opens a target, unless it is open.
+    fn show(&mut self, target: &Assembly, carved: &Assembly) {
+        self.drawn += 1;
+        let way = Way { carved: carved.clone(), secret: (self.boot, self.drawn) };
+        self.exports.entry(target.clone()).or_insert(way);
+    }
+
+    fn shows(&self, carved: &Assembly) -> bool {
+        self.exports.values().any(|way| way.carved == *carved)
     }
 
     /// Every assembly that it holds anything of.
@@ -143,8 +173,8 @@ impl ModelNodes {
     /// The memory and the targets that a node lends, as "target of memory".
     pub(crate) fn lends(&self, name: &str) -> BTreeSet<String> {
         let node = &self.0[name];
-        let shown = node.exports.iter().map(|(target, disk)| format!("{target} of {disk}"));
-        let hidden = |disk: &&Assembly| !node.exports.values().any(|shown| shown == *disk);
+        let shown = node.exports.iter().map(|(target, way)| format!("{target} of {}", way.carved));
+        let hidden = |disk: &&Assembly| !node.shows(disk);
         let hidden = node.disks.keys().filter(hidden).map(|disk| format!("none of {disk}"));
         shown.chain(hidden).collect()
     }
@@ -157,7 +187,55 @@ impl ModelNodes {
     /// Whether a head is logged in to a donor.
     pub(crate) fn has_session(&self, head: &str, assembly: &Assembly, donor: &str) -> bool {
         let head = self.0[head].heads.get(assembly);
-        head.is_some_and(|head| head.sessions.iter().any(|s| parse_serial(s).1 == donor))
+        head.is_some_and(|head| head.sessions.contains_key(donor))
+    }
+
+    /// The place, of how many, as whose member a piece of memory was filled.
+    pub(crate) fn filled(&self, donor: &str, carved: &Assembly) -> Option<(usize, usize)> {
+        self.0[donor].disks.get(carved)?.place
+    }
+
+    /// Whether a node has this memory.
+    pub(crate) fn has(&self, donor: &str, carved: &Assembly) -> bool {
+        self.0[donor].disks.contains_key(carved)
+    }
+
+    /// Whether a node has this memory and shows it to that head.
+    pub(crate) fn has_piece(&self, donor: &str, carved: &Assembly, target: &Assembly) -> bool {
+        let shown = self.0[donor].exports.get(target).is_some_and(|way| way.carved == *carved);
+        shown && self.has(donor, carved)
+    }
+
+    /// The memory that a head reaches under this serial, if its session is up.
+    fn reached(&self, assembly: &Assembly, head: &Head, serial: &str) -> Option<&Disk> {
+        let (carved, donor) = parse_serial(serial);
+        let session = head.sessions.get(donor).filter(|session| session.serial == serial)?;
+        let way = self.0[donor].exports.get(assembly)?;
+        let up = way.secret == session.secret && way.carved == carved;
+        self.0[donor].disks.get(&carved).filter(|_| up)
+    }
+
+    /// Whether a head has a pool's volume, and if so, whether that works.
+    pub(crate) fn works(&self, name: &str, assembly: &Assembly) -> Option<bool> {
+        let head = self.0[name].heads.get(assembly)?;
+        head.volume.as_ref()?;
+        Some(self.has_usable_set(assembly, head))
+    }
+
+    /// Members of volumes behind which their heads find memory that was never filled for them.
+    pub(crate) fn blank_members(&self) -> Vec<String> {
+        let mut blank = Vec::new();
+        for (assembly, head) in self.0.values().flat_map(|node| &node.heads) {
+            let Some(Volume { members, .. }) = &head.volume else { continue };
+            for (at, serial) in members.iter().enumerate() {
+                let Some(serial) = serial else { continue };
+                let disk = self.reached(assembly, head, serial);
+                if disk.is_some_and(|disk| disk.place != Some((at, members.len()))) {
+                    blank.push(serial.clone());
+                }
+            }
+        }
+        blank
     }
 
     /// Heads that could write to all of a pool now: mounted, not shut, and with access to a
@@ -176,23 +254,23 @@ impl ModelNodes {
 
     fn has_usable_set(&self, assembly: &Assembly, head: &Head) -> bool {
         let Some(volume) = &head.volume else { return false };
-        let served = |serial: &String| {
-            let (carved, donor) = parse_serial(serial);
-            let node = &self.0[donor];
-            node.exports.get(assembly) == Some(&carved)
-                && node.disks.contains_key(&carved)
-                && head.sessions.contains(serial)
+        let width = volume.members.len();
+        let served = |at: usize| {
+            let disk = self.reached(assembly, head, volume.members[at].as_ref()?)?;
+            (disk.place? == (at, width)).then_some(())
         };
-        let lost = |at: usize| !volume.members[at].as_ref().is_some_and(served);
+        let lost = |at: usize| served(at).is_none();
         survives(redundancy(volume.redundancy), volume.members.len(), lost)
     }
 
     /// Whether this memory is part of what a head has mounted.
     pub(crate) fn is_in_use(&self, donor: &str, carved: &Assembly, under: &Assembly) -> bool {
+        let there = self.0[donor].disks.contains_key(carved);
         let serial = serial(carved, donor);
         self.0.values().filter_map(|node| node.heads.get(under)).any(|head| {
             let volume = head.volume.as_ref();
-            head.mount
+            there
+                && head.mount
                 && !head.shut
                 && volume.is_some_and(|v| v.members.contains(&Some(serial.clone())))
         })
@@ -245,18 +323,17 @@ impl ModelNodes {
         }
         found.extend(node.exports.keys().map(|target| holding(target, HoldingKind::Export)));
         for (assembly, head) in &node.heads {
-            for serial in &head.sessions {
-                let donor = parse_serial(serial).1;
-                let up = self.0[donor].exports.contains_key(assembly);
+            for (donor, session) in &head.sessions {
+                let up = self.reached(assembly, head, &session.serial).is_some();
                 found.push(Holding {
                     name: format!("iqn.2026-11.org.rampool:{assembly}.{donor}"),
                     detail: if up { "LOGGED_IN" } else { "FREE" }.to_owned(),
-                    donor: donor.to_owned(),
+                    donor: donor.clone(),
                     ..holding(assembly, HoldingKind::Session)
                 });
             }
             if let Some(volume) = &head.volume {
-                let health = Some(self.health(assembly, volume));
+                let health = Some(self.health(assembly, head, volume));
                 found.push(Holding { health, ..holding(assembly, HoldingKind::Volume) });
             }
             if head.mount {
@@ -268,14 +345,14 @@ impl ModelNodes {
         found
     }
 
-    fn health(&self, assembly: &Assembly, volume: &Volume) -> VolumeHealth {
+    fn health(&self, assembly: &Assembly, head: &Head, volume: &Volume) -> VolumeHealth {
         let member = |serial: &Option<String>| match serial {
             None => Member { state: MemberState::Missing.into(), ..Member::default() },
             Some(serial) => {
-                let (carved, donor) = parse_serial(serial);
-                let up = self.0[donor].exports.get(assembly) == Some(&carved);
+                let donor = parse_serial(serial).1.to_owned();
+                let up = self.reached(assembly, head, serial).is_some();
                 let state = if up { MemberState::InSync } else { MemberState::Faulty };
-                Member { serial: serial.clone(), donor: donor.to_owned(), state: state.into() }
+                Member { serial: serial.clone(), donor, state: state.into() }
             }
         };
         let spare = |serial: &String| Member {
@@ -323,17 +400,7 @@ impl ModelNodes {
             }
             Call::Attach(request) => {
                 let assembly = of(request.pool.as_ref());
-                for export in &request.exports {
-                    let (carved, donor) = parse_serial(&export.serial);
-                    let node = &self.0[donor];
-                    if !node.alive || node.exports.get(&assembly) != Some(&carved) {
-                        return refuse.as_kind(FailureKind::Failed, "no such target");
-                    }
-                }
-                let serials = request.exports.iter().map(|export| export.serial.clone());
-                let head = self.node(name).heads.entry(assembly).or_default();
-                head.sessions.extend(serials);
-                Ok(Answer::Done)
+                self.attach(name, &assembly, &request.exports, &refuse)
             }
             Call::AssembleVolume(request) => self.assemble(name, request, &refuse),
             Call::ReplaceMember(request) => {
@@ -342,6 +409,30 @@ impl ModelNodes {
             }
             _ => self.apply_to_head(name, call, &refuse),
         }
+    }
+
+    fn attach(
+        &mut self,
+        name: &str,
+        assembly: &Assembly,
+        exports: &[Export],
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let mut head = self.0[name].heads.get(assembly).cloned().unwrap_or_default();
+        for export in exports {
+            let (carved, donor) = parse_serial(&export.serial);
+            let node = &self.0[donor];
+            let way = node.exports.get(assembly).filter(|way| node.alive && way.carved == carved);
+            let Some(way) = way else {
+                return refuse.as_kind(FailureKind::Failed, "no such target");
+            };
+            let new = Session { serial: export.serial.clone(), secret: way.secret };
+            if *head.sessions.entry(donor.to_owned()).or_insert(new.clone()) != new {
+                return refuse.as_kind(FailureKind::Failed, "its session is FREE");
+            }
+        }
+        self.node(name).heads.insert(assembly.clone(), head);
+        Ok(Answer::Done)
     }
 
     fn create_export(
@@ -353,18 +444,21 @@ impl ModelNodes {
         let target = of(request.pool.as_ref());
         let carved = carved(&target, request.carved);
         let node = self.node(name);
-        if request.carved != 0 && !node.disks.contains_key(&carved) {
+        if carved < target && !node.disks.contains_key(&carved) {
             return refuse.as_kind(FailureKind::NotFound, "no such ramdisk");
         }
-        if node.exports.iter().any(|(other, shown)| *other != target && *shown == carved) {
+        if node.exports.iter().any(|(other, way)| *other != target && way.carved == carved) {
             return refuse.as_kind(FailureKind::Conflict, "another target shows it");
+        }
+        if node.exports.get(&target).is_some_and(|way| way.carved != carved) {
+            return refuse.as_kind(FailureKind::Conflict, "its target shows other memory");
         }
         if node.fences.contains(&target) {
             return refuse.as_kind(FailureKind::Conflict, "that head was fenced");
         }
         let new = Disk { bytes: request.bytes, place: None };
         node.disks.entry(carved.clone()).or_insert(new);
-        node.exports.insert(target, carved.clone());
+        node.show(&target, &carved);
         Ok(Answer::Export(Export {
             donor: name.to_owned(),
             bytes: request.bytes,
@@ -382,19 +476,16 @@ impl ModelNodes {
         force: bool,
         refuse: &Refuse<'_>,
     ) -> Result<Answer, Failure> {
-        let session = serial(carved, name);
+        let shown = serial(carved, name);
         let in_session = self.0.values().filter(|node| node.alive).any(|node| {
-            node.heads.get(target).is_some_and(|head| head.sessions.contains(&session))
+            let mut heads = node.heads.iter();
+            heads.any(|(of, head)| self.reached(of, head, &shown).is_some())
         });
-        if in_session && !force && self.0[name].exports.contains_key(target) {
+        if in_session && !force {
             return refuse.as_kind(FailureKind::Conflict, "a session is logged in");
         }
         let node = self.node(name);
-        node.exports.remove(target);
-        node.exports.remove(carved);
-        if node.exports.values().any(|shown| shown == carved) {
-            return refuse.as_kind(FailureKind::Conflict, "another target shows it");
-        }
+        node.exports.retain(|_, way| way.carved != *carved);
         let moot = |fenced: &Assembly| {
             fenced.name == target.name && fenced.generation <= target.generation
         };
@@ -413,7 +504,7 @@ impl ModelNodes {
         let head = self.0[name].heads.get(&assembly).cloned().unwrap_or_default();
         let coming = request.replacing.as_ref().map(|replacing| &replacing.new_serial);
         let named = || request.serials.iter().chain(&request.spares).chain(coming);
-        if named().any(|serial| !head.sessions.contains(serial) || self.disk(serial).is_none()) {
+        if named().any(|serial| self.reached(&assembly, &head, serial).is_none()) {
             return refuse.as_kind(FailureKind::Failed, "no such disk");
         }
         let answer = Ok(Answer::Volume("/dev/fake".into(), GIB));
@@ -459,7 +550,7 @@ impl ModelNodes {
         if volume.members.contains(&joined) {
             return Ok(Answer::Done);
         }
-        if !head.sessions.contains(new) || self.disk(new).is_none() {
+        if self.reached(assembly, &head, new).is_none() {
             return refuse.as_kind(FailureKind::Failed, "no such disk");
         }
         let place = volume.members.iter().position(|member| member.as_deref() == Some(old));
@@ -472,7 +563,9 @@ impl ModelNodes {
         let width = volume.members.len();
         volume.members[place] = joined;
         volume.spares.remove(new);
-        self.set_place(old, None);
+        if !old.is_empty() {
+            self.set_place(old, None);
+        }
         self.set_place(new, Some((place, width)));
         self.node(name).heads.entry(assembly.clone()).or_default().volume = Some(volume);
         Ok(Answer::Done)
@@ -525,22 +618,42 @@ impl ModelNodes {
                 (of(m.pool.as_ref()), Head { volume: None, ..head }, Answer::Done)
             }
             Call::Detach(m) => {
+                let assembly = of(m.pool.as_ref());
                 let mut head = head(self, &m.pool);
-                let meant = |serial: &String| {
-                    m.donors.is_empty() || m.donors.iter().any(|d| d == parse_serial(serial).1)
+                let meant =
+                    |donor: &str| m.donors.is_empty() || m.donors.iter().any(|d| d == donor);
+                let gone = |serial: &String| {
+                    let donor = parse_serial(serial).1;
+                    let dead = self.reached(&assembly, &head, serial).is_none();
+                    meant(donor) && (dead || !self.0[donor].alive) && !m.donors.is_empty()
                 };
-                let in_volume = |volume: &Volume| {
-                    let all = volume.members.iter().flatten().chain(&volume.spares);
-                    all.filter(|serial| head.sessions.contains(*serial)).any(meant)
-                };
-                if let Some(volume) = head.volume.as_mut().filter(|_| !m.donors.is_empty()) {
-                    volume.spares.retain(|spare| !meant(spare));
+                let mut volume = head.volume.clone();
+                if let Some(volume) = &mut volume {
+                    // A redundant volume is relieved of dead members.
+                    let bare = redundancy(volume.redundancy) == Redundancy::None;
+                    let members = volume.members.iter_mut();
+                    members
+                        .filter(|m| m.as_ref().is_some_and(gone) && !bare)
+                        .for_each(|m| *m = None);
+                    volume.spares.retain(|spare| !gone(spare));
                 }
-                if head.volume.as_ref().is_some_and(in_volume) {
+                let in_volume = |volume: &Volume| {
+                    let mut all = volume.members.iter().flatten().chain(&volume.spares);
+                    all.any(|serial| {
+                        let donor = parse_serial(serial).1;
+                        let session = head.sessions.get(donor);
+                        meant(donor) && session.is_some_and(|session| session.serial == *serial)
+                    })
+                };
+                if let Some(volume) = volume.as_mut().filter(|_| !m.donors.is_empty()) {
+                    volume.spares.retain(|spare| !meant(parse_serial(spare).1));
+                }
+                if volume.as_ref().is_some_and(in_volume) {
                     return refuse.as_kind(FailureKind::Conflict, "in a volume");
                 }
-                head.sessions.retain(|serial| !meant(serial));
-                (of(m.pool.as_ref()), head, Answer::Done)
+                head.volume = volume;
+                head.sessions.retain(|donor, _| !meant(donor));
+                (assembly, head, Answer::Done)
             }
             Call::FailVolume(m) => {
                 let head = head(self, &m.pool);

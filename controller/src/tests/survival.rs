@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rampool_proto::v1::{Event, FailureKind, PoolSpec, PoolState, Redundancy, VolumeLayout};
+use rampool_proto::v1::{
+    CreateExportRequest, DestroyExportRequest, DetachRequest, Event, FailureKind, PoolId, PoolSpec,
+    PoolState, Redundancy, VolumeLayout,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::fake_nodes::{FakeNodes, Fault};
 use super::rig::{Rig, all, finished, gave_up, killed_at, spec};
+use crate::agents::Call;
 
 const SIX: [&str; 6] = ["n1", "n2", "n3", "n4", "n5", "n6"];
 
@@ -258,6 +262,115 @@ async fn a_mirror_replaces_a_donor_that_lost_its_memory_by_itself() {
     assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
     finished(&rig.down(false).await);
     rig.nothing_held();
+}
+
+const FIVE: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
+
+/// As many nodes as the pool needs, and no more.
+fn mended() -> PoolSpec {
+    PoolSpec { auto_replace: Some(true), ..mirror() }
+}
+
+/// The generation under which a place's memory was taken.
+fn carved(rig: &Rig, place: usize) -> u32 {
+    rig.pools.record("demo").unwrap().placement.pieces[place].carved
+}
+
+#[tokio::test]
+async fn a_donor_that_lost_its_memory_takes_its_own_place_where_nobody_else_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&FIVE));
+    finished(&rig.up(&mended()).await);
+    for (donor, place, number) in [("n3", 1, 2), ("n2", 0, 3), ("n3", 1, 4)] {
+        rig.fake.reboot(donor);
+        until(|| carved(&rig, place) == number, "it does not begin anew").await;
+        rig.until(PoolState::Ready).await;
+        assert_eq!(donors(&rig), ["n2", "n3", "n4", "n5"]);
+        assert_eq!(rig.fake.lends(donor), [format!("demo.1 of demo.{number}")].into());
+        let record = rig.pools.record("demo").unwrap();
+        assert!(record.lacking.is_empty() && record.debts.is_empty(), "{record:?}");
+    }
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
+    // A change of heads finds the new memory under its number, and goes on counting.
+    finished(&failover(&rig, "n2").await);
+    assert_eq!(rig.fake.writers(), ["n2 demo.5"]);
+    assert_eq!(rig.fake.lends("n3"), ["demo.5 of demo.4".to_owned()].into());
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+    finished(&rig.up(&mended()).await);
+    assert_eq!(rig.fake.writers(), ["n1 demo.6"], "no number is given twice");
+}
+
+#[tokio::test]
+async fn a_donor_begins_anew_where_a_person_says_so_and_not_while_it_has_its_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&FIVE));
+    finished(&rig.up(&mirror()).await);
+    for new in ["", "n3"] {
+        let refused = rig.pools.replace("demo", "n3", new).await.map(drop).unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::NotNow, "{refused}");
+    }
+    rig.fake.reboot("n3");
+    rig.until(PoolState::Degraded).await;
+    finished(&replace(&rig, "n3", "n3").await);
+    assert_eq!((rig.state().await, carved(&rig, 1)), (PoolState::Ready, 2));
+}
+
+#[tokio::test]
+async fn what_an_earlier_controller_still_had_on_its_way_does_no_harm_to_new_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&FIVE));
+    finished(&rig.up(&mended()).await);
+    rig.fake.reboot("n3");
+    until(|| carved(&rig, 1) == 2, "it does not begin anew").await;
+    rig.until(PoolState::Ready).await;
+    let pool = Some(PoolId { name: "demo".into(), generation: 1 });
+    let donors = vec!["n3".to_owned()];
+    let create = CreateExportRequest { pool: pool.clone(), bytes: 1, ..Default::default() };
+    let destroy = DestroyExportRequest { pool: pool.clone(), force: true, carved: 0 };
+    for (node, call) in [
+        ("n1", Call::Detach(DetachRequest { pool, donors })),
+        ("n3", Call::DestroyExport(destroy)),
+        ("n3", Call::CreateExport(create)),
+    ] {
+        // Refused or not: it may take nothing away, and leave nothing.
+        _ = rig.fake.carry_out(node, &call);
+    }
+    assert_eq!(rig.fake.lends("n3"), ["demo.1 of demo.2".to_owned()].into());
+    assert_eq!(rig.state().await, PoolState::Ready);
+}
+
+#[test]
+fn killed_at_any_call_of_beginning_anew_the_next_controller_finishes_it() {
+    for (node, call) in [
+        ("n1", "Detach"),
+        ("n3", "DestroyExport"),
+        ("n3", "CreateExport"),
+        ("n1", "Attach"),
+        ("n1", "ReplaceMember"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&FIVE);
+        killed_at(
+            folder.path(),
+            &fake,
+            (node, call),
+            async |rig| {
+                finished(&rig.up(&mended()).await);
+            },
+            async |_| fake.reboot("n3"),
+        );
+        Runtime::new().unwrap().block_on(async {
+            let rig = Rig::start(folder.path(), &fake);
+            until(|| carved(&rig, 1) != 0, call).await;
+            rig.until(PoolState::Ready).await;
+            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+            assert_eq!(donors(&rig), ["n2", "n3", "n4", "n5"], "{call}");
+            assert_eq!(rig.fake.lends("n3").len(), 1, "{call}");
+            finished(&rig.down(false).await);
+            rig.nothing_held();
+        });
+    }
 }
 
 #[test]

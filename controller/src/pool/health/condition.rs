@@ -24,7 +24,7 @@ pub enum Condition {
     Faulty(String),
     /// Its memory is gone, for this reason.
     Lost(String),
-    /// The pool was put together without it.
+    /// The pool works without it, and does not wait for it.
     Lacking,
     /// The configuration no longer names its node.
     UnknownNode,
@@ -42,7 +42,7 @@ impl Condition {
             Self::CutOff(detail) => ("cut off", detail.clone()),
             Self::Faulty(detail) => ("faulty", detail.clone()),
             Self::Lost(why) => ("lost its memory", why.clone()),
-            Self::Lacking => ("missing", "the pool was put together without it".into()),
+            Self::Lacking => ("missing", "the pool works without it".into()),
             Self::UnknownNode => {
                 ("unknown node", "it is no longer in the controller's configuration".into())
             }
@@ -100,9 +100,7 @@ pub fn lost(record: &PoolRecord, piece: &Piece, known: &Known) -> Option<&'stati
     if !known.speaks_of_after(record.ready_ms) {
         return None;
     }
-    let name = || record.assembly.name.to_string();
-    let carved = if piece.carved == 0 { record.assembly.generation } else { piece.carved };
-    let memory = PoolId { name: name(), generation: carved };
+    let memory = PoolId::from(&record.carved(piece));
     if !holds(inventory, &memory, HoldingKind::Ramdisk) {
         return Some("the node no longer holds the piece");
     }

@@ -9,4 +9,4 @@ mod condition;
 mod verdict;
 
 pub use condition::{Condition, Knows, conditions, holds, lost, volume};
-pub use verdict::{GRACE_MS, Verdict, Watched};
+pub use verdict::{GRACE_MS, Verdict, Watched, may_begin_anew};

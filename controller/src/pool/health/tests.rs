@@ -38,6 +38,7 @@ fn record(redundancy: Redundancy, donors: &[&str], spares: &[&str]) -> PoolRecor
         boot_ids: all().map(|donor| ((*donor).to_owned(), "boot".to_owned())).collect(),
         serials: all().map(|donor| ((*donor).to_owned(), serial(donor))).collect(),
         formed: 0,
+        given: 0,
         lacking: BTreeSet::new(),
         debts: Vec::new(),
         phase: Phase::Ready,
@@ -296,6 +297,32 @@ fn more_lost_than_is_borne_fails_the_pool_and_names_them() {
     assert_eq!(now(&record, &world), Verdict::Wait, "only the head could repair");
     world.reboot("n3");
     assert!(matches!(now(&record, &world), Verdict::Failed(_)));
+}
+
+#[test]
+fn a_donor_begins_anew_only_where_its_memory_is_lost_its_head_knows_and_the_pool_bears_it() {
+    let (mut record, mut world) = mirror(&[]);
+    let may = |record: &PoolRecord, world: &World| may_begin_anew(record, 1, &world.knows());
+    assert!(!may(&record, &world), "all is well");
+    world.reboot("n3");
+    assert!(!may(&record, &world), "the head counts on it yet");
+    world.member(1, MemberState::Faulty);
+    assert!(may(&record, &world));
+    world.member(2, MemberState::Faulty);
+    assert!(may(&record, &world), "of the other pair");
+    world.member(0, MemberState::Rebuilding);
+    assert!(!may(&record, &world), "nothing is left of its pair");
+    world.member(0, MemberState::InSync);
+    world.silence("n1");
+    assert!(!may(&record, &world), "nobody knows what the head sees");
+    let (_, mut world) = mirror(&[]);
+    world.member(1, MemberState::Faulty);
+    assert!(!may(&record, &world), "it was only cut off");
+    record.lacking.insert(1);
+    assert!(may(&record, &world), "it was left out before");
+    let (record, mut world) = stripe();
+    world.reboot("n3");
+    assert!(!may_begin_anew(&record, 1, &world.knows()), "a stripe bears nothing");
 }
 
 #[test]

@@ -95,6 +95,23 @@ impl Watched {
     }
 }
 
+/// Whether the donor that has this place may begin anew in it: what it had is lost, its head does
+/// without it, and the pool bears that.
+#[must_use]
+pub fn may_begin_anew(record: &PoolRecord, slot: usize, knows: &Knows<'_>) -> bool {
+    let look = Look::new(record, knows);
+    let Some(volume) = &look.volume else { return false };
+    let piece = &record.placement.pieces[slot];
+    let serves =
+        |member: &Member| member.state() != MemberState::Faulty && is_of(record, member, piece);
+    let lost = match look.conditions[slot] {
+        Condition::Lacking => true,
+        Condition::Lost(_) => !volume.members.iter().any(serves),
+        _ => false,
+    };
+    lost && is_redundant(record.placement.redundancy()) && look.failed().is_none()
+}
+
 /// All that a verdict is made of.
 struct Look<'a> {
     record: &'a PoolRecord,
@@ -172,10 +189,9 @@ impl<'a> Look<'a> {
         let Some(member) = self.in_place(place) else {
             return self.is_gone(place) && !self.is_moved(place);
         };
-        let mut members = self.record.members().enumerate();
-        let piece = members.find(|(_, piece)| is_of(self.record, member, piece));
-        member.state() != MemberState::InSync
-            || piece.is_some_and(|(number, _)| self.is_gone(number))
+        let of = |number: &usize| is_of(self.record, member, self.record.member(*number));
+        let piece = self.record.live().find(of);
+        member.state() != MemberState::InSync || piece.is_some_and(|number| self.is_gone(number))
     }
 
     /// Whether another piece has taken this place already, though the record does not say so yet.

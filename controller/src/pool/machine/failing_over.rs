@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rampool_proto::v1::Failure;
 
 use super::{Command, Machine, State, Step};
-use crate::pool::record::FailingOver;
+use crate::pool::record::{FailingOver, PoolRecord};
 use crate::pool::takeover;
 
 impl Machine {
@@ -25,7 +25,8 @@ impl Machine {
         self.refusal = None;
         let over =
             FailingOver { head, generation, force, fenced: false, joining, remains: Vec::new() };
-        let mut commands = vec![self.enter(State::FailingOver(over), |_| {})];
+        let note = |record: &mut PoolRecord| record.given = record.given().max(generation);
+        let mut commands = vec![self.enter(State::FailingOver(over), note)];
         commands.extend(self.fail_over_on());
         commands
     }

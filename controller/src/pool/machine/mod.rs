@@ -22,6 +22,8 @@
 //! - a refused `down` (the mount is in use) leaves the pool as it was;
 //! - a donor serves the head of the generation that it was last exported under, and a new head
 //!   begins only when the old one is without a usable set of donors, or a person insists;
+//! - new memory joins a pool in use under a number never given before, and a donor lends anew
+//!   only when what it had is given back and the head let go of it;
 //! - what is not known to be free stays Releasing, or owed; time alone changes nothing.
 //!
 //! | module | idea |

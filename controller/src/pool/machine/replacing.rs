@@ -1,19 +1,39 @@
 //! One piece in another's place, while the pool is in use: memory of the new donor, a session,
 //! then the head copies or rebuilds. What does not come about is owed by the new donor, and
 //! given back as any debt is.
+//!
+//! A donor that lost its memory may take its own place again. It is left out first: the head lets
+//! go of it, and what it may still hold is given back, before new memory is taken. That has a
+//! number, and so a serial, that none had before: nobody can take it for the old.
 
 use rampool_proto::v1::{Failure, FailureKind};
 
+use std::collections::BTreeSet;
+
 use super::{Command, Machine, State, Step};
 use crate::pool::record::{PoolRecord, Replacing};
+use crate::pool::takeover;
 
 impl Machine {
     pub(super) fn replace(&mut self, replacing: Replacing) -> Vec<Command> {
         if self.state != State::Ready || !self.settled() {
             return Vec::new();
         }
+        let slot = BTreeSet::from([replacing.slot]);
+        let begins_anew = self.record.placement.pieces[replacing.slot].donor == replacing.new.donor;
+        if begins_anew && !takeover::works_without(&self.record, &slot) {
+            return self.refuse(lacks_already(&replacing));
+        }
         self.refusal = None;
-        let mut commands = vec![self.enter(State::Replacing(replacing), |_| {})];
+        let carved = replacing.new.carved;
+        let begin = |record: &mut PoolRecord| {
+            record.given = record.given().max(carved);
+            let live = slot.difference(&record.lacking).copied().collect();
+            if begins_anew {
+                takeover::leave_out(record, &live);
+            }
+        };
+        let mut commands = vec![self.enter(State::Replacing(replacing), begin)];
         commands.extend(self.replace_on());
         commands
     }
@@ -29,13 +49,22 @@ impl Machine {
         if replacing.from_spare {
             return self.copy();
         }
+        let debts = self.record.debts.iter().enumerate();
+        let own = debts.filter(|(_, debt)| debt.node == replacing.new.donor);
+        let owed: Vec<Step> = own.map(|(at, _)| Step::PayDebt(at)).collect();
+        if owed.is_empty() { self.take_memory() } else { self.call(owed, false) }
+    }
+
+    fn take_memory(&mut self) -> Vec<Command> {
         let placement = &self.record.placement;
         let joining = placement.pieces.len() + placement.spares.len();
         self.call([Step::CreateExport(joining)], false)
     }
 
     pub(super) fn after_replacing(&mut self, step: Step) -> Vec<Command> {
-        match (step, self.stage.failed.remove(&step)) {
+        self.take_paid();
+        match (step, self.stage.failed.pop_first().map(|(_, failure)| failure)) {
+            (Step::PayDebt(_), None) => self.take_memory(),
             (Step::CreateExport(_), None) => self.call([Step::Attach], false),
             (Step::Attach, None) => self.copy(),
             (_, None) => self.replaced(),
@@ -83,6 +112,13 @@ impl Machine {
         commands.extend(self.pay());
         commands
     }
+}
+
+/// The place may not be given up, not even for a moment.
+fn lacks_already(replacing: &Replacing) -> Failure {
+    Failure::new(FailureKind::NotNow, "take new memory in the place of what was lost")
+        .on(&replacing.new.donor)
+        .saying("the pool lacks as many donors as it bears")
 }
 
 /// Whether what was asked for may have been done all the same.

@@ -1,7 +1,6 @@
 //! Random orders of steps, crashes, duplicates, delays, lost replies and lost nodes.
 
 use proptest::prelude::*;
-use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::Redundancy;
 
 use super::super::*;
@@ -10,7 +9,7 @@ use super::world::{NODES, World};
 fn act(world: &mut World, what: u8, pick: usize) {
     let node = NODES[pick % NODES.len()];
     let insists = pick.is_multiple_of(7);
-    match what % 40 {
+    match what % 43 {
         0..=16 => world.deliver(pick, pick.is_multiple_of(5)),
         17 => world.lose(pick / 2, pick.is_multiple_of(2)),
         18 | 19 => world.delay(pick),
@@ -21,10 +20,7 @@ fn act(world: &mut World, what: u8, pick: usize) {
         }
         21 => world.crash(pick),
         22 | 23 => world.nodes.node(node).alive ^= true,
-        24 if pick.is_multiple_of(3) => {
-            world.nodes.node(NODES[pick / 3 % NODES.len()]).reboot();
-            world.excuses.node_rebooted = true;
-        }
+        24 if pick.is_multiple_of(3) => world.reboot(NODES[pick / 3 % NODES.len()]),
         25 => world.input(Input::Down { force: pick.is_multiple_of(4) }),
         26 => world.nodes.node(node).mount_in_use ^= true,
         27 | 28 => world.input(Input::Retry),
@@ -35,6 +31,8 @@ fn act(world: &mut World, what: u8, pick: usize) {
         35 | 36 => world.begin_failover(node, insists),
         37 if pick.is_multiple_of(3) => world.input(Input::Fail("a donor is lost".into())),
         38 => world.input(Input::Readd),
+        39..=41 => world.begin_anew(pick % 4),
+        42 => world.reboot(NODES[1 + pick % 4]),
         _ => {}
     }
 }
@@ -48,9 +46,9 @@ fn check_end(world: &World) {
             let held = world.nodes.held();
             assert!(held.is_empty(), "{held:?}");
         }
-        // Where a node lost its memory or its mount, only a person can say what is next.
         State::Creating { .. } | State::Releasing(_) => panic!("it ends in {:?}", record.phase),
-        _ if excuses.node_rebooted || (excuses.failed && excuses.head_forced) => {}
+        // Where too much is lost, or a mount, only a person can say what is next.
+        _ if excuses.data_lost || (excuses.failed && excuses.head_forced) => {}
         State::Ready | State::Failed(_) => check_in_use(world),
         State::Replacing(_) | State::FailingOver(_) => {
             let lacks = !record.lacking.is_empty();
@@ -65,6 +63,7 @@ fn check_end(world: &World) {
 fn check_in_use(world: &World) {
     let record = world.record();
     let (head, stragglers) = (&record.placement.head, world.excuses.stragglers);
+    let failed = matches!(record.phase, Phase::Failed(_));
     if record.phase == Phase::Ready {
         assert!(record.debts.is_empty() || stragglers, "owed for ever: {:?}", record.debts);
         assert!(world.nodes.is_mounted(head, &record.assembly), "Ready, yet not mounted");
@@ -73,16 +72,15 @@ fn check_in_use(world: &World) {
     for node in NODES {
         let lends = world.nodes.lends(node);
         let piece = live.iter().find(|piece| piece.donor == node);
-        let wanted = piece.map(|piece| {
-            let carved = if piece.carved == 0 { record.assembly.generation } else { piece.carved };
-            let disk = Assembly { name: record.assembly.name.clone(), generation: carved };
-            format!("{} of {disk}", record.assembly)
-        });
+        let wanted = piece.map(|piece| format!("{} of {}", record.assembly, record.carved(piece)));
+        let is_spare = record.placement.spares.iter().any(|spare| spare.donor == node);
         match wanted {
             // One that was lost in a change of heads is a faulty member until it is replaced.
             Some(_)
                 if record.formed != 0 && !world.nodes.has_session(head, &record.assembly, node) => {
             }
+            // Nobody mends a spare, or a failed pool.
+            Some(_) if lends.is_empty() && (is_spare || failed) => {}
             Some(wanted) => assert_eq!(lends, [wanted].into(), "{node}"),
             None if world.owed_by(node) => {}
             // What came late to the head itself, or with a session of it, goes with the pool.

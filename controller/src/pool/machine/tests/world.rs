@@ -10,6 +10,7 @@ use rampool_proto::v1::{
 
 use super::super::*;
 use crate::agents::{Answer, Call};
+use crate::planner::redundancy::survives;
 use crate::pool::record::{Owed, Replacing, samples};
 use crate::pool::steps::{self, Exports, Settings};
 use crate::pool::takeover;
@@ -54,7 +55,8 @@ pub(super) struct Excuses {
     pub(super) head_forced: bool,
     /// It was failed once: what it lost then, another head may lack.
     pub(super) failed: bool,
-    pub(super) node_rebooted: bool,
+    /// A head lost all that it held, or more memory is lost than the pool bears.
+    pub(super) data_lost: bool,
     /// A record that is not vital was not written.
     pub(super) record_lost: bool,
     /// A call may yet be carried out behind the machine's back.
@@ -189,6 +191,8 @@ impl World {
             let writers = self.nodes.writers();
             let one = writers.len() <= 1 || self.excuses.head_forced;
             assert!(one, "two live generations: {writers:?} after {call:?}");
+            let blank = self.nodes.blank_members();
+            assert!(blank.is_empty(), "taken for what they were: {blank:?} after {call:?}");
         }
         Ok(answer)
     }
@@ -200,7 +204,7 @@ impl World {
         let generation = if request.carved == 0 { under.generation } else { request.carved };
         let carved = Assembly { name: under.name.clone(), generation };
         let free = self.excuses.person_forced
-            || self.excuses.node_rebooted
+            || self.excuses.data_lost
             || self.excuses.stragglers
             || !self.excuses.was_ready
             || under != self.stored.assembly;
@@ -278,17 +282,77 @@ impl World {
         self.input(Input::Restarted);
     }
 
+    /// A power cut.
+    pub(super) fn reboot(&mut self, node: &str) {
+        self.nodes.node(node).reboot();
+        let record = self.machine.record();
+        let (head, over) = match &record.phase {
+            Phase::FailingOver(over) => (&over.head, !over.fenced),
+            _ => (&record.placement.head, false),
+        };
+        let heads = *head == node || record.placement.head == node;
+        // A fenced head's volume no longer counts.
+        let broken = !over && self.nodes.works(head, &record.assembly) == Some(false);
+        self.excuses.data_lost |= heads || broken || !self.can_be_mended();
+    }
+
+    /// Whether enough of the pool's memory is there, and the record can know that it is.
+    fn can_be_mended(&self) -> bool {
+        let record = self.machine.record();
+        let live = record.live().map(|number| record.member(number));
+        let filled =
+            live.filter_map(|piece| self.nodes.filled(&piece.donor, &record.carved(piece)));
+        let places: BTreeSet<usize> = filled.map(|(place, _)| place).collect();
+        let width = record.placement.pieces.len();
+        let there = |number: &usize| {
+            let piece = record.member(*number);
+            self.nodes.has(&piece.donor, &record.carved(piece))
+        };
+        let absent = record.live().filter(|number| !there(number)).collect();
+        survives(self.redundancy, width, |place| !places.contains(&place))
+            && takeover::works_without(record, &absent)
+    }
+
+    /// A donor that lost its memory takes its own place again, if it may.
+    pub(super) fn begin_anew(&mut self, slot: usize) {
+        let record = self.record();
+        let Some(piece) = record.placement.pieces.get(slot) else { return };
+        let (head, donor) = (&record.placement.head, piece.donor.clone());
+        let (carved, target) = (record.carved(piece), &record.assembly);
+        let lost = record.lacking.contains(&slot) || !self.nodes.has_piece(&donor, &carved, target);
+        // As the room that asks for it checks.
+        let may = lost
+            && self.nodes.0[&donor].alive
+            && self.nodes.0[head].alive
+            && self.redundancy != Redundancy::None
+            && self.nodes.works(head, target) == Some(true)
+            && !record.owes(&donor)
+            && donor != *head;
+        if may {
+            self.take_place(slot, Piece { donor, bytes: GIB, ..Piece::default() }, false);
+        }
+    }
+
     pub(super) fn begin_replace(&mut self, slot: usize, new: &str) {
         let record = self.record();
         let free = !record.members().any(|piece| piece.donor == new) && !record.owes(new);
         let spare = record.placement.spares.iter().find(|spare| spare.donor == new).cloned();
-        if record.phase != Phase::Ready || !self.machine.settled() || !(free || spare.is_some()) {
+        let local = new == record.placement.head;
+        let fresh = Piece { donor: new.into(), bytes: GIB, local, ..Piece::default() };
+        match spare {
+            Some(spare) => self.take_place(slot, spare, true),
+            None if free => self.take_place(slot, fresh, false),
+            None => {}
+        }
+    }
+
+    fn take_place(&mut self, slot: usize, new: Piece, from_spare: bool) {
+        let record = self.record();
+        if record.phase != Phase::Ready || !self.machine.settled() {
             return;
         }
-        let local = new == record.placement.head;
-        let from_spare = spare.is_some();
-        let fresh = Piece { donor: new.into(), bytes: GIB, local, ..Piece::default() };
-        let new = spare.unwrap_or(fresh);
+        let carved = if from_spare { new.carved } else { record.given() + 1 };
+        let new = Piece { carved, ..new };
         self.exports.clear();
         self.input(Input::Replace(Replacing {
             slot,
@@ -323,11 +387,7 @@ impl World {
         if takeover::decide(record, &reachable, force).is_err() {
             return;
         }
-        let over = match &record.phase {
-            Phase::FailingOver(over) => over.generation,
-            _ => 0,
-        };
-        let generation = record.assembly.generation.max(over) + 1;
+        let generation = record.given() + 1;
         self.excuses.head_forced |= force;
         self.exports.clear();
         self.input(Input::FailOver { head: head.to_owned(), generation, force });
@@ -335,11 +395,11 @@ impl World {
 
     pub(super) fn up_again(&mut self) {
         if self.record().is_released() && self.machine.settled() {
-            let record = placed(self.redundancy, self.record().assembly.generation + 1);
+            let record = placed(self.redundancy, self.record().given() + 1);
             self.machine = Machine::new(record.clone());
             self.stored = record;
             self.exports.clear();
-            self.excuses = Excuses { node_rebooted: false, ..Excuses::default() };
+            self.excuses = Excuses::default();
             self.life += 1;
             self.input(Input::Begin);
         }
@@ -374,11 +434,13 @@ impl World {
         while let Some(call) = Self::take(&mut self.late, 0) {
             _ = self.carry_out(&call);
         }
-        for _ in 0..20 {
+        for round in 0..20 {
             self.run_quietly();
             assert!(self.machine.settled(), "calls are awaited that nobody makes");
             self.sweep();
             self.input(Input::Retry);
+            self.run_quietly();
+            self.begin_anew(round % 4);
         }
         self.run_quietly();
         self.sweep();
