@@ -95,6 +95,8 @@ fn ways_out(node: &Node) -> Vec<WayOut> {
 /// Reserves the memory, unless it is an earlier assembly's, and exports it. Where nothing was
 /// there before and a step fails, nothing is left.
 pub fn create(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<Export> {
+    // No fence is put up meanwhile: what a donor lends to one pool is changed by one call at a time.
+    node.fences.refuse(&wanted.assembly)?;
     let carved = &wanted.ramdisk.assembly;
     let had_memory = ramdisk::find(node, carved)?.is_some();
     let had_way = ways_out(node).iter().any(|way| way.assembly == wanted.assembly);
@@ -119,7 +121,6 @@ fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outc
         ramdisk::reserve(node, &wanted.ramdisk, progress)?
     };
     let turn = node.lio_turn();
-    node.fences.refuse(&wanted.assembly)?;
     refuse_other_way(node, wanted)?;
     let (exported, target) = match &wanted.way {
         Way::Initiator(initiator) => {
