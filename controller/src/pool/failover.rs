@@ -95,13 +95,13 @@ impl Pools {
         Err(refusal)
     }
 
-    /// The pieces whose donors answer, still have them, and can shut the old head out.
+    /// The pieces whose donors answer, still have the memory, and can shut the old head out.
     fn would_confirm(&self, record: &PoolRecord) -> BTreeSet<usize> {
         let answers = |number: &usize| {
             let piece = record.member(*number);
             let known = self.env.nodes.get(&piece.donor);
             let kept = |known: &crate::nodes::Known| {
-                known.reachable() && health::lost(record, piece, known).is_none()
+                known.reachable() && health::lost_memory(record, piece, known).is_none()
             };
             !piece.local && known.as_ref().is_some_and(kept)
         };

@@ -89,23 +89,29 @@ pub fn conditions(record: &PoolRecord, knows: &Knows<'_>) -> Vec<Condition> {
     record.members().enumerate().map(of).collect()
 }
 
-/// Why the node's memory for the pool is gone, if it says so: it was booted anew, or holds the
-/// piece or its export no more. What it said before the pool was ready counts for nothing.
+/// Why a pool in use has lost a piece, if its node says so: the memory is gone, or its export.
+/// What the node said before the pool was ready counts for nothing.
 #[must_use]
 pub fn lost(record: &PoolRecord, piece: &Piece, known: &Known) -> Option<&'static str> {
+    lost_memory(record, piece, known).or_else(|| {
+        let inventory = known.current().filter(|_| known.speaks_of_after(record.ready_ms))?;
+        let export = PoolId::from(&record.assembly);
+        (!holds(inventory, &export, HoldingKind::Export)).then_some("the node no longer exports it")
+    })
+}
+
+/// Why the memory of a piece is gone, if its node says so: it was booted anew, or holds it no
+/// more. While heads change, memory is there that nobody is shown.
+#[must_use]
+pub fn lost_memory(record: &PoolRecord, piece: &Piece, known: &Known) -> Option<&'static str> {
     let inventory = known.current()?;
     if record.boot_ids.get(&piece.donor).is_some_and(|before| *before != inventory.boot_id) {
         return Some("the node was booted anew");
     }
-    if !known.speaks_of_after(record.ready_ms) {
-        return None;
-    }
     let memory = PoolId::from(&record.carved(piece));
-    if !holds(inventory, &memory, HoldingKind::Ramdisk) {
-        return Some("the node no longer holds the piece");
-    }
-    let export = PoolId::from(&record.assembly);
-    (!holds(inventory, &export, HoldingKind::Export)).then_some("the node no longer exports it")
+    let gone =
+        known.speaks_of_after(record.ready_ms) && !holds(inventory, &memory, HoldingKind::Ramdisk);
+    gone.then_some("the node no longer holds the piece")
 }
 
 /// Whether a node holds something of this kind of a pool.

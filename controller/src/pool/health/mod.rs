@@ -8,5 +8,5 @@
 mod condition;
 mod verdict;
 
-pub use condition::{Condition, Knows, conditions, holds, lost, volume};
+pub use condition::{Condition, Knows, conditions, holds, lost, lost_memory, volume};
 pub use verdict::{GRACE_MS, Verdict, Watched, may_begin_anew};

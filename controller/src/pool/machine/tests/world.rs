@@ -383,7 +383,8 @@ impl World {
         // As the room that asks for it checks.
         let reachable = |number: &usize| {
             let piece = record.member(*number);
-            !piece.local && self.nodes.0[&piece.donor].alive
+            let kept = self.nodes.has(&piece.donor, &record.carved(piece));
+            !piece.local && self.nodes.0[&piece.donor].alive && kept
         };
         let reachable = record.live().filter(reachable).collect();
         if takeover::decide(record, &reachable, force).is_err() {
