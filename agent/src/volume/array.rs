@@ -17,7 +17,7 @@ pub(super) struct Array {
     pub(super) name: String,
     /// e.g. "raid10".
     pub(super) level: String,
-    /// e.g. "clean", "active", "inactive".
+    /// e.g. "clean", "active", "inactive", "broken".
     pub(super) state: String,
     /// Of the stripe, in bytes.
     pub(super) chunk_bytes: u64,
@@ -94,6 +94,12 @@ impl Array {
                 member_bytes,
             ),
         }
+    }
+
+    /// Whether md gave it up, for good: a write failed on the last member that had the block
+    /// (MD_BROKEN, drivers/md/md.c; shown once no write is under way).
+    pub(super) fn is_broken(&self) -> bool {
+        self.state == "broken"
     }
 
     /// The member that has a place now: not the one that is being filled to replace it.

@@ -76,6 +76,7 @@ fn of_arrays(arrays: &[Array], disks: &Disks) -> VolumeHealth {
         done_bytes: sync.as_ref().map_or(0, |sync| sync.done),
         total_bytes: sync.as_ref().map_or(0, |sync| sync.total),
         bytes_per_second: sync.as_ref().map_or(0, |sync| sync.per_second),
+        broken: arrays.iter().any(Array::is_broken),
     }
 }
 
@@ -130,6 +131,7 @@ fn of_logical_volume(node: &Node, volume: &Volume, disks: &Disks) -> VolumeHealt
         done_bytes: moving.as_ref().map_or(0, |moving| moving.done),
         total_bytes: moving.as_ref().map_or(0, |moving| moving.total),
         bytes_per_second: 0,
+        broken: false,
     }
 }
 

@@ -83,6 +83,8 @@ pub fn conditions(record: &PoolRecord, knows: &Knows<'_>) -> Vec<Condition> {
         match sight.condition(piece, knows(&piece.donor).as_ref()) {
             // What joins is not part of the volume yet.
             Condition::Faulty(_) if number >= all => Condition::Rebuilding,
+            // It has a place, which md has not begun to fill.
+            Condition::Spare if number < record.placement.pieces.len() => Condition::Rebuilding,
             condition => condition,
         }
     };

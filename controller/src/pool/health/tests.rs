@@ -161,6 +161,21 @@ fn stripe() -> (PoolRecord, World) {
 }
 
 #[test]
+fn a_volume_that_lost_all_at_once_stays_failed_when_they_are_back() {
+    let record = record(Redundancy::Mirror, &["n2", "n3"], &[]);
+    let mut world = World::of(&record);
+    // A member without its place yet is no spare: the pool is degraded.
+    world.member(1, MemberState::Spare);
+    assert_eq!(conditions(&record, &world.knows())[1], Condition::Rebuilding);
+    assert_eq!(now(&record, &world), Verdict::Wait);
+    world.change("n1", |inventory| {
+        let health = inventory.holdings.iter_mut().find_map(|h| h.health.as_mut());
+        health.unwrap().broken = true;
+    });
+    assert_eq!(now(&record, &world), Verdict::Failed(BROKEN.into()));
+}
+
+#[test]
 fn a_stripe_has_failed_once_it_is_known_that_a_donor_lost_its_memory() {
     let (record, mut world) = stripe();
     assert_eq!(now(&record, &world), Verdict::Well);

@@ -15,6 +15,9 @@ use crate::pool::record::{Phase, PoolRecord};
 /// that time, a node does not.
 pub const GRACE_MS: u64 = 60_000;
 
+/// Why a pool failed whose members may all be back.
+const BROKEN: &str = "writes to more donors failed at once than its redundancy bears";
+
 /// What should be done about a pool in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -154,6 +157,9 @@ impl<'a> Look<'a> {
     /// Why the pool's data is lost or out of reach for good, if it is.
     fn failed(&self) -> Option<String> {
         let redundancy = self.record.placement.redundancy();
+        if self.volume.as_ref().is_some_and(|volume| volume.broken) {
+            return Some(BROKEN.to_owned());
+        }
         if survives(redundancy, self.width(), |place| self.place_is_lost(place)) {
             return None;
         }
