@@ -231,6 +231,8 @@ fn a_move_of_a_stripes_piece_may_end_before_the_record_says_so() {
     let mut world = World::of(&record);
     world.members(|members| members[1].serial = serial("n4"));
     assert_eq!(now(&record, &world), Verdict::Wait);
+    world.silence("n4");
+    assert_eq!(now(&record, &world), Verdict::Wait, "its agent may be silent meanwhile");
     world.members(|members| members[1].serial = "another".into());
     assert!(matches!(now(&record, &world), Verdict::Failed(_)), "neither old nor new is there");
 }

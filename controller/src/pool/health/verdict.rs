@@ -201,6 +201,7 @@ impl<'a> Look<'a> {
     }
 
     /// Whether another piece has taken this place already, though the record does not say so yet.
+    /// That is what the head says: the new donor's agent may be silent meanwhile.
     fn is_moved(&self, place: usize) -> bool {
         let Some(replacing) = self.record.replacing().filter(|r| r.slot == place) else {
             return false;
@@ -208,7 +209,7 @@ impl<'a> Look<'a> {
         let mut members = self.record.members().enumerate();
         members.any(|(number, piece)| {
             piece.donor == replacing.new.donor
-                && matches!(self.conditions[number], Condition::Ok(_))
+                && matches!(self.conditions[number], Condition::Ok(_) | Condition::AgentSilent(_))
         })
     }
 
