@@ -56,6 +56,8 @@ fn redundant_volumes_outlive_their_donors() {
     );
 }
 
+const DONORS: [&str; 5] = ["n2", "n3", "n4", "n5", "n6"];
+
 /// `n1` as the head; the others lend it memory that was zeroed for this case.
 struct Ring<'a> {
     cluster: &'a Cluster,
@@ -68,14 +70,15 @@ fn each_with_fresh_exports<'a>(cluster: &'a Cluster, cases: &[Case<Ring<'a>>]) {
     in_turn(cases, |case| {
         let ring = Ring::lend(cluster);
         case(&ring);
-        for donor in &ring.donors {
+        for name in DONORS {
             let request = v1::DestroyExportRequest {
                 pool: demo(),
                 // A donor that was cut off may still count a session that has ended.
                 force: true,
                 ..Default::default()
             };
-            donor.destroy_export(request).unwrap();
+            // By a connection of its own: that to a donor that was cut off may be about to end.
+            cluster.agent(name).destroy_export(request).unwrap();
         }
         cluster.assert_as_at_boot();
     });
@@ -83,8 +86,7 @@ fn each_with_fresh_exports<'a>(cluster: &'a Cluster, cases: &[Case<Ring<'a>>]) {
 
 impl<'a> Ring<'a> {
     fn lend(cluster: &'a Cluster) -> Self {
-        let donors: Vec<_> =
-            ["n2", "n3", "n4", "n5", "n6"].iter().map(|name| cluster.agent(name)).collect();
+        let donors: Vec<_> = DONORS.iter().map(|name| cluster.agent(name)).collect();
         let exports = std::thread::scope(|scope| {
             let lend = |donor| scope.spawn(move || Agent::export(donor, Backend::RdMcp, PIECE));
             let lent: Vec<_> = donors.iter().map(lend).collect();
