@@ -66,11 +66,11 @@ fn can_be_moved(record: &PoolRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
     use crate::nodes::Contact;
-    use rampool_proto::v1::{Inventory, Memory, Piece, Placement, PoolSpec, Redundancy};
+    use crate::pool::record::samples;
+    use rampool_proto::v1::{Inventory, Memory, Piece, Placement, Redundancy};
 
     fn node(name: &str, available: u64) -> Known {
         let memory = Memory { available_bytes: available, floor_bytes: 10, ..Memory::default() };
@@ -86,23 +86,12 @@ mod tests {
     fn pool(redundancy: Redundancy) -> Arc<PoolRecord> {
         let piece = |donor: &str| Piece { donor: donor.into(), ..Piece::default() };
         Arc::new(PoolRecord {
-            assembly: "demo.1".parse().unwrap(),
-            spec: PoolSpec::default(),
             placement: Placement {
                 pieces: vec![piece("n2"), piece("n3")],
                 redundancy: redundancy.into(),
                 ..Placement::default()
             },
-            boot_ids: BTreeMap::new(),
-            serials: BTreeMap::new(),
-            formed: 0,
-            given: 0,
-            lacking: BTreeSet::new(),
-            debts: Vec::new(),
-            phase: Phase::Ready,
-            created_ms: 1,
-            ready_ms: 1,
-            released_ms: 0,
+            ..samples::ready("demo.1")
         })
     }
 

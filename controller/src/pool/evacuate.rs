@@ -1,5 +1,6 @@
 //! `evacuate`: every piece of memory moves off a node, one pool after the other; a pool whose spare
-//! it lends does without that. Each is an operation of its pool and survives a restart; the rest is begun by asking again.
+//! it lends does without that. Each is an operation of its pool and survives a restart; the rest
+//! is begun by asking again.
 
 use std::sync::Arc;
 

@@ -18,26 +18,22 @@ fn killed_at_any_call_of_up_the_next_controller_undoes_it_and_can_begin_anew() {
         ("n1", "MakeFilesystem"),
         ("n1", "Mount"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = FakeNodes::new(&NODES);
         killed_at(
-            folder.path(),
-            &fake,
+            &NODES,
             (node, call),
             async |_| {},
             async |rig| {
                 drop(rig.pools.up(&spec()).await.unwrap());
             },
+            async |rig| {
+                rig.until(PoolState::Released).await;
+                rig.nothing_held();
+                let remarks = rig.pools.status("demo").await.unwrap().remarks.join("\n");
+                assert!(remarks.contains("the controller was restarted"), "{call}: {remarks}");
+                let events = rig.up(&spec()).await;
+                assert_eq!(finished(&events).pool.as_ref().unwrap().generation, 2, "{call}");
+            },
         );
-        Runtime::new().unwrap().block_on(async {
-            let rig = Rig::start(folder.path(), &fake);
-            rig.until(PoolState::Released).await;
-            rig.nothing_held();
-            let remarks = rig.pools.status("demo").await.unwrap().remarks.join("\n");
-            assert!(remarks.contains("the controller was restarted"), "{call}: {remarks}");
-            let events = rig.up(&spec()).await;
-            assert_eq!(finished(&events).pool.as_ref().unwrap().generation, 2, "{call}");
-        });
     }
 }
 
@@ -46,23 +42,19 @@ fn killed_at_any_call_of_down_the_next_controller_finishes_it() {
     for (node, call) in
         [("n1", "Unmount"), ("n1", "StopVolume"), ("n1", "Detach"), ("n2", "DestroyExport")]
     {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = FakeNodes::new(&NODES);
         killed_at(
-            folder.path(),
-            &fake,
+            &NODES,
             (node, call),
             async |_| {},
             async |rig| {
                 finished(&rig.up(&spec()).await);
                 drop(rig.pools.down("demo", false).unwrap());
             },
+            async |rig| {
+                rig.until(PoolState::Released).await;
+                rig.nothing_held();
+            },
         );
-        Runtime::new().unwrap().block_on(async {
-            let rig = Rig::start(folder.path(), &fake);
-            rig.until(PoolState::Released).await;
-            rig.nothing_held();
-        });
     }
 }
 

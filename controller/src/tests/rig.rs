@@ -131,21 +131,25 @@ pub(super) fn gave_up(events: &[Event]) -> &Failure {
     last.failure.as_ref().expect("a GAVE_UP says why")
 }
 
-/// Runs `first`, then `ask`, under a controller; when that call of `ask` is on its way to that
-/// node, ends the controller at once: all its tasks are dropped where they stand.
-pub(super) fn killed_at<F, A>(
-    folder: &Path,
-    fake: &Arc<FakeNodes>,
+/// Runs `first`, then `ask`, under a controller over `nodes`; when that call of `ask` is on its way
+/// to that node, ends the controller at once: all its tasks are dropped where they stand. `then`
+/// meets the next one, on the same store and nodes.
+pub(super) fn killed_at<F, A, T>(
+    nodes: &[&str],
     (node, call): (&str, &str),
     first: F,
     ask: A,
+    then: T,
 ) where
     F: AsyncFnOnce(&Rig),
     A: AsyncFnOnce(&Rig),
+    T: AsyncFnOnce(&Rig),
 {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeNodes::new(nodes);
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let rig = Rig::start(folder, fake);
+        let rig = Rig::start(folder.path(), &fake);
         first(&rig).await;
         let before = fake.calls().len();
         fake.inject(node, call, Fault::Wait(Arc::new(Notify::new())));
@@ -157,4 +161,5 @@ pub(super) fn killed_at<F, A>(
         tokio::time::timeout(Duration::from_secs(60), fake.until(on_its_way)).await.unwrap();
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
+    Runtime::new().unwrap().block_on(async { then(&Rig::start(folder.path(), &fake)).await });
 }

@@ -7,7 +7,6 @@ use rampool_proto::v1::{
     CreateExportRequest, DestroyExportRequest, DetachRequest, Event, FailureKind, PoolId, PoolSpec,
     PoolState, Redundancy, VolumeLayout,
 };
-use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use super::fake_nodes::{FakeNodes, Fault};
@@ -349,27 +348,23 @@ fn killed_at_any_call_of_beginning_anew_the_next_controller_finishes_it() {
         ("n1", "Attach"),
         ("n1", "ReplaceMember"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = FakeNodes::new(&FIVE);
         killed_at(
-            folder.path(),
-            &fake,
+            &FIVE,
             (node, call),
             async |rig| {
                 finished(&rig.up(&mended()).await);
             },
-            async |_| fake.reboot("n3"),
+            async |rig| rig.fake.reboot("n3"),
+            async |rig| {
+                until(|| carved(rig, 1) != 0, call).await;
+                rig.until(PoolState::Ready).await;
+                until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+                assert_eq!(donors(rig), ["n2", "n3", "n4", "n5"], "{call}");
+                assert_eq!(rig.fake.lends("n3").len(), 1, "{call}");
+                finished(&rig.down(false).await);
+                rig.nothing_held();
+            },
         );
-        Runtime::new().unwrap().block_on(async {
-            let rig = Rig::start(folder.path(), &fake);
-            until(|| carved(&rig, 1) != 0, call).await;
-            rig.until(PoolState::Ready).await;
-            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
-            assert_eq!(donors(&rig), ["n2", "n3", "n4", "n5"], "{call}");
-            assert_eq!(rig.fake.lends("n3").len(), 1, "{call}");
-            finished(&rig.down(false).await);
-            rig.nothing_held();
-        });
     }
 }
 
@@ -382,11 +377,8 @@ fn killed_at_any_call_of_a_replace_the_next_controller_finishes_it() {
         ("n1", "Detach"),
         ("n2", "DestroyExport"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = FakeNodes::new(&SIX);
         killed_at(
-            folder.path(),
-            &fake,
+            &SIX,
             (node, call),
             async |rig| {
                 finished(&rig.up(&mirror()).await);
@@ -394,17 +386,16 @@ fn killed_at_any_call_of_a_replace_the_next_controller_finishes_it() {
             async |rig| {
                 drop(rig.pools.replace("demo", "n2", "n6").await.unwrap());
             },
+            async |rig| {
+                until(|| donors(rig)[0] == "n6", call).await;
+                until(|| rig.fake.lends("n2").is_empty(), call).await;
+                assert_eq!(rig.fake.writers(), ["n1 demo.1"], "{call}");
+                rig.until(PoolState::Ready).await;
+                until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+                finished(&rig.down(false).await);
+                rig.nothing_held();
+            },
         );
-        Runtime::new().unwrap().block_on(async {
-            let rig = Rig::start(folder.path(), &fake);
-            until(|| donors(&rig)[0] == "n6", call).await;
-            until(|| rig.fake.lends("n2").is_empty(), call).await;
-            assert_eq!(rig.fake.writers(), ["n1 demo.1"], "{call}");
-            rig.until(PoolState::Ready).await;
-            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
-            finished(&rig.down(false).await);
-            rig.nothing_held();
-        });
     }
 }
 
@@ -417,27 +408,23 @@ fn killed_at_any_call_of_a_failover_the_next_controller_finishes_it() {
         ("n6", "AssembleVolume"),
         ("n6", "Mount"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let fake = FakeNodes::new(&SIX);
         killed_at(
-            folder.path(),
-            &fake,
+            &SIX,
             (node, call),
             async |rig| {
                 finished(&rig.up(&mirror()).await);
             },
             async |rig| {
-                fake.set_alive("n1", false);
+                rig.fake.set_alive("n1", false);
                 drop(rig.pools.failover("demo", "n6", false).await.unwrap());
             },
+            async |rig| {
+                until(|| rig.fake.writers() == ["n6 demo.2"], call).await;
+                rig.fake.set_alive("n1", true);
+                until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
+                finished(&rig.down(false).await);
+                rig.nothing_held();
+            },
         );
-        Runtime::new().unwrap().block_on(async {
-            let rig = Rig::start(folder.path(), &fake);
-            until(|| rig.fake.writers() == ["n6 demo.2"], call).await;
-            fake.set_alive("n1", true);
-            until(|| rig.pools.record("demo").unwrap().debts.is_empty(), call).await;
-            finished(&rig.down(false).await);
-            rig.nothing_held();
-        });
     }
 }

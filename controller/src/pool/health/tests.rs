@@ -6,7 +6,7 @@ use rampool_proto::v1::{Holding, HoldingKind, Inventory, Placement, PoolId, Pool
 use super::*;
 use crate::nodes::{Contact, Known};
 use crate::planner::redundancy::bears;
-use crate::pool::record::Replacing;
+use crate::pool::record::{Replacing, samples};
 
 const NOW: u64 = 1_000_000;
 
@@ -22,7 +22,6 @@ fn serial(donor: &str) -> String {
 fn record(redundancy: Redundancy, donors: &[&str], spares: &[&str]) -> PoolRecord {
     let all = || donors.iter().chain(spares);
     PoolRecord {
-        assembly: "demo.3".parse().unwrap(),
         spec: PoolSpec {
             auto_replace: Some(redundancy != Redundancy::None),
             ..PoolSpec::default()
@@ -37,14 +36,7 @@ fn record(redundancy: Redundancy, donors: &[&str], spares: &[&str]) -> PoolRecor
         },
         boot_ids: all().map(|donor| ((*donor).to_owned(), "boot".to_owned())).collect(),
         serials: all().map(|donor| ((*donor).to_owned(), serial(donor))).collect(),
-        formed: 0,
-        given: 0,
-        lacking: BTreeSet::new(),
-        debts: Vec::new(),
-        phase: Phase::Ready,
-        created_ms: 1,
-        ready_ms: 1000,
-        released_ms: 0,
+        ..samples::ready("demo.3")
     }
 }
 

@@ -6,9 +6,9 @@
 //! go of it, and what it may still hold is given back, before new memory is taken. That has a
 //! number, and so a serial, that none had before: nobody can take it for the old.
 
-use rampool_proto::v1::{Failure, FailureKind};
-
 use std::collections::BTreeSet;
+
+use rampool_proto::v1::{Failure, FailureKind};
 
 use super::{Command, Machine, State, Step};
 use crate::pool::record::{PoolRecord, Replacing};
