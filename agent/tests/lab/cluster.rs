@@ -154,7 +154,8 @@ impl Cluster {
         self.await_agent(name)
     }
 
-    fn await_agent(&self, name: &str) -> Agent {
+    /// A client of the agent on a node that may be about to answer again.
+    pub(crate) fn await_agent(&self, name: &str) -> Agent {
         let agent = self.agent(name);
         let patience = Instant::now() + Duration::from_secs(15);
         while let Err(failure) = agent.inventory() {

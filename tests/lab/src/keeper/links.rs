@@ -12,6 +12,10 @@ use crate::names::NodeId;
 /// The switch between the nodes' data links. The lab itself has the network's first address.
 const BRIDGE: &str = "br0";
 
+/// The lab's own hardware address there. Left to itself a bridge takes the lowest of its ports',
+/// which changes when one is cut or healed.
+const BRIDGE_MAC: &str = "02:77:00:00:00:00";
+
 /// Makes all of it, in the network namespace that this process is in.
 pub(super) fn make(nodes: u8) -> Result<()> {
     // IPv6 would only add its announcements. Where the machine has none, there is nothing to switch off.
@@ -31,10 +35,12 @@ pub(super) fn heal(node: NodeId) -> Result<()> {
         .with_context(|| format!("cannot heal node {node}"))
 }
 
+/// The neighbours of the lab itself are fixed: who asked for a node while it was cut would be told
+/// for a second more that there is no route to it.
 fn script(nodes: u8) -> String {
     let mut script = format!(
         "link set lo up\n\
-         link add {BRIDGE} type bridge forward_delay 0 stp_state 0 mcast_snooping 0\n\
+         link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0 stp_state 0 mcast_snooping 0\n\
          addr add 10.77.0.1/24 dev {BRIDGE}\n\
          link set {BRIDGE} up\n"
     );
@@ -43,10 +49,13 @@ fn script(nodes: u8) -> String {
         script.push_str(&format!(
             "tuntap add dev {data} mode tap\n\
              link set {data} master {BRIDGE} up\n\
+             neigh replace {} lladdr {} dev {BRIDGE} nud permanent\n\
              tuntap add dev {management} mode tap\n\
              addr add {}/30 dev {management}\n\
              link set {management} up\n\
              neigh replace {} lladdr {} dev {management} nud permanent\n",
+            node.data_addr(),
+            node.data_mac(),
             node.management_host_addr(),
             node.management_addr(),
             node.management_mac(),
@@ -81,6 +90,7 @@ mod tests {
         let script = script(2);
         for line in [
             "link set d2 master br0 up",
+            "neigh replace 10.77.0.12 lladdr 02:77:00:00:00:02 dev br0 nud permanent",
             "addr add 10.78.2.1/30 dev m2",
             "tuntap add dev m1 mode tap",
         ] {
