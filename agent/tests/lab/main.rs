@@ -21,6 +21,7 @@ mod pki;
 mod power;
 mod reassembly;
 mod redundancy;
+mod replacement;
 mod ring;
 mod serving;
 mod shape;
