@@ -1,0 +1,33 @@
+//! What the documents say of the tests is so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+/// Where a test that docs/failures.md names may be.
+const SUITES: [&str; 2] = ["tests/e2e", "agent/tests/lab"];
+
+#[test]
+fn every_test_that_the_table_of_failures_names_is_there() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let table = read(&root.join("docs/failures.md"))?;
+    let named: Vec<_> = table.split('`').skip(1).step_by(2).filter_map(test_of).collect();
+    ensure!(named.len() > 20, "only {} tests are named", named.len());
+    for (suite, test) in named {
+        let sources = SUITES.map(|folder| root.join(folder).join(format!("{suite}.rs")));
+        let source = sources.iter().find(|path| path.exists());
+        let source = read(source.with_context(|| format!("no suite is called {suite}"))?)?;
+        ensure!(source.contains(&format!("fn {test}")), "{suite} has no test {test}");
+    }
+    Ok(())
+}
+
+/// The suite, and how the test's name begins, of `suite::how_it_begins…`. Unit tests have no dots.
+fn test_of(code: &str) -> Option<(&str, &str)> {
+    code.strip_suffix('…')?.split_once("::")
+}
+
+fn read(path: &PathBuf) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
