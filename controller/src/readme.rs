@@ -47,8 +47,8 @@ pub fn text(assembly: &Assembly, spec: &PoolSpec, placement: &Placement, contact
 fn survival(placement: &Placement) -> &'static [&'static str] {
     match placement.redundancy() {
         Redundancy::None | Redundancy::Unspecified => &[
-            "Nothing in it survives `rampool down`, nor a reboot or power cut of the head or of",
-            "any one of those nodes: there is no redundancy.",
+            "Nothing in it survives `rampool down`, nor a reboot or power cut of any one of those",
+            "nodes: there is no redundancy. A head that lends nothing may be lost: `rampool failover`.",
         ],
         Redundancy::Mirror => &[
             "Each block is on two of those nodes (mirror): any one of them may be lost, and the",
@@ -94,7 +94,7 @@ mod tests {
             super::text(&"demo.1".parse().unwrap(), &spec, &placement, "")
         };
         for (redundancy, words) in [
-            (Redundancy::None, "any one of those nodes: there is no redundancy"),
+            (Redundancy::None, "there is no redundancy"),
             (Redundancy::Mirror, "any one of them may be lost"),
             (Redundancy::Parity, "Any one of those nodes may be lost (parity)"),
             (Redundancy::DoubleParity, "Any two of those nodes may be lost"),
