@@ -1,0 +1,282 @@
+-- rampool's part of job_submit.lua: what a job asks for is checked while its user still looks on.
+-- For Lua 5.1, as Debian's slurmctld has it, without any module.
+--
+-- It runs inside slurmctld, under its locks: it asks nobody and reads one small file, the facts
+-- that rampool-controller keeps. What can't be known here (no file, an old one) is accepted; the
+-- job's prolog looks again.
+
+local M = {
+	facts = "/var/lib/rampool/slurm/facts",
+	-- What stands for "not given" in a job's numbers (NO_VAL of slurm.h).
+	not_given = 4294967294,
+}
+
+-- Ends the reading of a job with a sentence for its user.
+local function refuse(...)
+	error({ sentence = string.format(...) }, 0)
+end
+
+local MIB = 1048576
+local REDUNDANCIES = { none = true, mirror = true, parity = true, ["double-parity"] = true }
+
+-- The facts, or nil where there are none that can be believed.
+local function read_facts(path)
+	local file = io.open(path)
+	if not file then return nil end
+	local facts = { profiles = {}, own = {}, pool = {}, suspends = {} }
+	local whole, known_form
+	for line in file:lines() do
+		local word = {}
+		for w in line:gmatch("%S+") do word[#word + 1] = w end
+		if word[1] == "rampool-facts" then known_form = word[2] == "1"
+		elseif word[1] == "written" then facts.written = tonumber(word[2])
+		elseif word[1] == "fresh-for" then facts.fresh_for = tonumber(word[2])
+		elseif word[1] == "profile" then
+			facts.profiles[word[2]] = { lend = word[3], redundancy = word[4] }
+			facts.example = facts.example or word[2]
+		elseif word[1] == "lendable-mib" then
+			for i = 3, #word do
+				local count, mib = word[i]:match("^(%d+)x(%d+)$")
+				table.insert(facts[word[2]], { count = tonumber(count), bytes = tonumber(mib) * MIB })
+			end
+		elseif word[1] == "suspends" then facts.suspends[word[2]] = true
+		elseif word[1] == "end" then whole = true
+		end
+	end
+	file:close()
+	if not (known_form and whole and facts.written and facts.fresh_for) then return nil end
+	if os.time() > facts.written + facts.fresh_for then return nil end
+	return facts
+end
+
+-- The profile that a constraint asks for, by the rule of slurm/src/constraint.rs: a word of its
+-- own, which all nodes of the job must have.
+local function profile_of(expression, profiles)
+	local groups = { { before_last = 0 } }
+	local function close()
+		local inner = table.remove(groups)
+		if #groups == 0 then groups[1] = { before_last = 0 } end
+		local outer = groups[#groups]
+		outer.before_last = #outer
+		for _, mention in ipairs(inner) do
+			mention.for_all = mention.for_all and not inner.is_choice
+			table.insert(outer, mention)
+		end
+	end
+	local position, negated = 1, false
+	while position <= #expression do
+		local part = expression:match("^%*[^&|,()%[%]!*]*", position)
+			or expression:match("^[&|,()%[%]!]", position)
+			or expression:match("^[^&|,()%[%]!*]+", position)
+		position = position + #part
+		local group = groups[#groups]
+		if part == "(" or part == "[" then table.insert(groups, { before_last = 0 })
+		elseif part == ")" or part == "]" then close()
+		elseif part == "|" then group.is_choice = true
+		elseif part == "&" or part == "," or part == "!" then -- all of them, or not that one
+		elseif part:sub(1, 1) == "*" then
+			for i = group.before_last + 1, #group do group[i].for_all = false end
+		else
+			group.before_last = #group
+			if profiles[part] and not negated then
+				table.insert(group, { name = part, for_all = true })
+			end
+		end
+		negated = part == "!"
+	end
+	while #groups > 1 do close() end
+	local found
+	for _, mention in ipairs(groups[1]) do
+		local name = mention.name
+		if not mention.for_all or groups[1].is_choice then
+			refuse("rampool: --constraint asks for %s on some nodes or as one choice of several; "
+				.. "a pool is for the whole job: write %s&(the rest)", name, name)
+		end
+		if found and found ~= name then
+			refuse("rampool: --constraint asks for %s and for %s; a job has one pool: "
+				.. "name one of them", found, name)
+		end
+		found = name
+	end
+	return found
+end
+
+local POWERS = { K = 1, M = 2, G = 3, T = 4, P = 5, E = 6 }
+
+-- A size in bytes: 200G and 200GiB are powers of 1024, 200GB of 1000. A double holds whole
+-- multiples of a unit exactly enough to compare them.
+local function bytes_of(text)
+	local number, unit = text:match("^([%d.]+)(%a*)$")
+	local whole, fraction = (number or ""):match("^(%d+)%.?(%d*)$")
+	if not whole or number:sub(-1) == "." then
+		refuse('rampool: size "%s" is no size: write it like 200G or 1.5T', text)
+	end
+	local letter, rest = unit:match("^(%a)(%a*)$")
+	local base = (rest == "B" and 1000) or ((rest == "" or rest == "i" or rest == "iB") and 1024)
+	local power = POWERS[letter] or (unit == "kB" and 1)
+	local multiple = unit == "B" and 1 or (power and base and base ^ power)
+	if not multiple then
+		refuse('rampool: size "%s": write the unit, as in %sG or %sT', text, whole, whole)
+	end
+	fraction = fraction:gsub("0+$", "")
+	if #fraction > 3 or (fraction ~= "" and base ~= 1000 and tonumber("0." .. fraction) % 0.125 ~= 0) then
+		refuse('rampool: size "%s" is no whole number of bytes: write it in a smaller unit', text)
+	end
+	local bytes = tonumber(number) * multiple
+	if bytes == 0 or bytes >= 2 ^ 64 then
+		refuse('rampool: size "%s" is no size that a pool can have', text)
+	end
+	return bytes
+end
+
+-- Adds an option, NAME=VALUE, to those that a job gives.
+local function set(wish, option)
+	local name, value = option:match("^([^=]*)=(.*)$")
+	if not name then
+		refuse('rampool: "%s" is no option: write NAME=VALUE, like size=200G', option)
+	elseif name == "size" then bytes_of(value)
+	elseif name == "redundancy" then
+		if not REDUNDANCIES[value] then
+			refuse('rampool: redundancy "%s": none, mirror, parity or double-parity can be given', value)
+		end
+	else
+		refuse('rampool: there is no option "%s": size and redundancy can be given', name)
+	end
+	if wish[name] then refuse('rampool: "%s" is given twice', name) end
+	wish[name] = value
+	wish.given = true
+end
+
+-- The lines "#RAMPOOL ..." of a batch script: those above its first command, as with #SBATCH.
+local function of_script(script, wish)
+	for line in (script or ""):gmatch("[^\n]+") do
+		if line:match("^%s*[^#%s]") then return end
+		local options = line:match("^#RAMPOOL%s*(.*)$")
+		for option in (options or ""):gmatch("%S+") do set(wish, option) end
+	end
+end
+
+-- The word "rampool:..." of a comment, which is returned without it.
+local function of_comment(comment, wish)
+	local others = {}
+	for word in (comment or ""):gmatch("%S+") do
+		local options = word:match("^rampool:(.*)$")
+		if not options then others[#others + 1] = word end
+		for option in (options or ""):gmatch("[^,]+") do set(wish, option) end
+	end
+	return table.concat(others, " ")
+end
+
+-- Licences "rampool:200": GiB.
+local function of_licences(licences, wish)
+	for name, count in (licences or ""):gmatch("([^,:@]+)[^,:]*:?(%d*)") do
+		if name == "rampool" then
+			if wish.size then
+				refuse("rampool: -L rampool:%s and size=%s both give a size: give one", count, wish.size)
+			end
+			set(wish, "size=" .. (count == "" and "1" or count) .. "G")
+		end
+	end
+end
+
+-- How many of n equal pieces hold data.
+local function data_pieces(redundancy, n)
+	if redundancy == "mirror" then return n / 2 end
+	if redundancy == "parity" then return n - 1 end
+	if redundancy == "double-parity" then return n - 2 end
+	return n
+end
+
+local FEWEST = { mirror = 2, parity = 3, ["double-parity"] = 4 }
+
+-- The most that n nodes, with equal pieces, could hold: as much as the n-th largest can lend.
+local function most_of(lendable, redundancy, fewest, most)
+	local best, nodes = 0, 0
+	for _, some in ipairs(lendable) do
+		local last = math.min(nodes + some.count, most)
+		if last > nodes and last >= fewest then
+			best = math.max(best, data_pieces(redundancy, last) * some.bytes)
+		end
+		nodes = last
+	end
+	return best
+end
+
+local function given(number)
+	if number and number > 0 and number < M.not_given then return number end
+end
+
+-- Refuses what no choice of nodes could give. It is no promise: others may have the memory.
+local function check_capacity(job, wish, profile, facts)
+	local redundancy = wish.redundancy or profile.redundancy
+	local fewest, most = 1, math.huge
+	if profile.lend == "own" then
+		fewest = given(job.min_nodes) or 1
+		most = math.max(given(job.max_nodes) or math.huge, fewest)
+	end
+	if most < (FEWEST[redundancy] or 1) then
+		refuse("rampool: redundancy=%s needs at least %d nodes: the job has %d",
+			redundancy, FEWEST[redundancy], most)
+	end
+	if not wish.size then return end
+	local lendable = facts[profile.lend]
+	local best = most_of(lendable, redundancy, fewest, most)
+	if bytes_of(wish.size) > best then
+		local who = profile.lend == "own" and "the nodes of this job" or "all donors together"
+		refuse("rampool: size=%s is more than %s can lend (%d MiB with redundancy=%s): "
+			.. "ask for less%s", wish.size, who, math.floor(best / MIB), redundancy,
+			profile.lend == "own" and ", or for more nodes" or "")
+	end
+end
+
+local function check(job, facts, wish)
+	local profile = profile_of(job.features or "", facts.profiles)
+	if not profile then
+		if wish.given then
+			refuse("rampool: the job gives options of a pool but asks for none: add --constraint=%s",
+				facts.example or "with a profile's name")
+		end
+		return
+	end
+	if job.het_job_offset and job.het_job_offset < M.not_given then
+		refuse("rampool: a heterogeneous job has no one set of nodes for a pool: "
+			.. "ask for %s in a job of one component", profile)
+	end
+	for partition in (job.partition or ""):gmatch("[^,]+") do
+		if facts.suspends[partition] then
+			refuse("rampool: partition %s suspends jobs, and a suspended job would keep the memory: "
+				.. "choose another partition, or leave %s out", partition, profile)
+		end
+	end
+	check_capacity(job, wish, facts.profiles[profile], facts)
+end
+
+-- Reads a job's wishes, refuses what cannot be, and leaves them as one word of its comment, which
+-- is what Slurm hands to every hook.
+local function read(job)
+	local wish = {}
+	of_script(job.script, wish)
+	local comment = of_comment(job.comment, wish)
+	of_licences(job.licenses, wish)
+	local facts = read_facts(M.facts)
+	if facts then check(job, facts, wish) end
+	if wish.given then
+		local options = {}
+		for _, name in ipairs({ "size", "redundancy" }) do
+			if wish[name] then options[#options + 1] = name .. "=" .. wish[name] end
+		end
+		local word = "rampool:" .. table.concat(options, ",")
+		job.comment = comment == "" and word or comment .. " " .. word
+	end
+end
+
+-- For slurm_job_submit: nil, or the sentence with which the job is refused. A mistake of this
+-- script's own refuses nobody's job; it is returned second, for the log.
+function M.submit(job)
+	local well, problem = pcall(read, job)
+	if well then return nil end
+	if type(problem) == "table" then return problem.sentence end
+	return nil, "rampool: job_submit: " .. tostring(problem)
+end
+
+return M

@@ -1,0 +1,123 @@
+//! What `job_submit.lua` may know: it runs inside slurmctld, under its locks, and asks nobody. So
+//! the controller keeps a file of facts for it, and the script refuses at submission what could
+//! never come true. Facts that are missing, torn or old refuse nothing.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rampool_proto::size::MIB;
+use rampool_proto::v1::Redundancy;
+
+use crate::wish;
+
+/// Of the file's form: a script of another version takes the file for missing.
+const VERSION: u32 = 1;
+
+/// Whose memory a job's pool is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lend {
+    /// The job's own nodes'.
+    Own,
+    /// That of donors outside the job.
+    Pool,
+}
+
+/// A feature that a job may name, and the profile behind it.
+#[derive(Clone, Debug)]
+pub struct JobProfile {
+    /// The feature's name, which is the profile's.
+    pub name: String,
+    /// Whose memory it is.
+    pub lend: Lend,
+    /// What the pool bears the loss of unless the job says otherwise.
+    pub redundancy: Redundancy,
+}
+
+/// All that the script may know.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// When it was so.
+    pub written: SystemTime,
+    /// For how long it may be believed.
+    pub fresh_for: Duration,
+    /// The features.
+    pub profiles: Vec<JobProfile>,
+    /// For each node of the cluster that lends to its own jobs: the most that it can, in bytes.
+    pub own: Vec<u64>,
+    /// For each donor outside of jobs: the most that it can lend, in bytes.
+    pub pool: Vec<u64>,
+    /// Partitions that suspend jobs: a suspended job would keep the memory.
+    pub suspending: Vec<String>,
+}
+
+impl fmt::Display for Lend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "own",
+            Self::Pool => "pool",
+        })
+    }
+}
+
+/// The file's text: one fact a line, its words apart by blanks; the last line is `end`.
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rampool-facts {VERSION}")?;
+        let written = self.written.duration_since(UNIX_EPOCH).unwrap_or_default();
+        writeln!(f, "written {}", written.as_secs())?;
+        writeln!(f, "fresh-for {}", self.fresh_for.as_secs())?;
+        for profile in &self.profiles {
+            let redundancy = wish::name_of(profile.redundancy);
+            writeln!(f, "profile {} {} {redundancy}", profile.name, profile.lend)?;
+        }
+        writeln!(f, "lendable-mib own{}", counted(&self.own))?;
+        writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        for partition in &self.suspending {
+            writeln!(f, "suspends {partition}")?;
+        }
+        writeln!(f, "end")
+    }
+}
+
+/// `3x61440 64x30720`: how many nodes lend how many MiB, the largest first.
+fn counted(bytes: &[u64]) -> String {
+    let mut sizes: Vec<_> = bytes.iter().map(|bytes| bytes / MIB).collect();
+    sizes.sort_unstable_by(|one, other| other.cmp(one));
+    let mut text = String::new();
+    for same in sizes.chunk_by(|one, other| one == other) {
+        let _ = write!(text, " {}x{}", same.len(), same[0]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_lines_of_words_and_says_where_it_ends() {
+        let facts = Facts {
+            written: UNIX_EPOCH + Duration::from_secs(1_795_350_501),
+            fresh_for: Duration::from_secs(120),
+            profiles: vec![JobProfile {
+                name: "moreIOPS".to_owned(),
+                lend: Lend::Own,
+                redundancy: Redundancy::Mirror,
+            }],
+            own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
+            pool: Vec::new(),
+            suspending: vec!["debug".to_owned()],
+        };
+        assert_eq!(
+            facts.to_string(),
+            "rampool-facts 1\n\
+             written 1795350501\n\
+             fresh-for 120\n\
+             profile moreIOPS own mirror\n\
+             lendable-mib own 1x1024 2x512\n\
+             lendable-mib pool\n\
+             suspends debug\n\
+             end\n"
+        );
+    }
+}

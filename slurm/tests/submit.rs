@@ -1,0 +1,242 @@
+//! `lua/rampool.lua` as slurmctld runs it, but for slurmctld: a job is a table, as its binding
+//! shows it, and Lua is 5.1.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use mlua::{Function, Lua, Table};
+use proptest::prelude::*;
+use rampool_proto::size::{GIB, Size};
+use rampool_proto::v1::Redundancy;
+use rampool_slurm::constraint::asked;
+use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::wish::Wish;
+
+/// What slurmctld shows where nothing was given (`NO_VAL` of slurm.h).
+const NO_VAL: u32 = 0xffff_fffe;
+
+/// The script with a file of facts.
+struct Submitter {
+    lua: Lua,
+    script: Table,
+    folder: tempfile::TempDir,
+}
+
+/// What became of a job.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// With this comment.
+    Accepted(String),
+    Refused(String),
+    /// Accepted, since the script itself went wrong.
+    Mistaken(String),
+}
+
+fn facts() -> Facts {
+    let profile = |name: &str, lend, redundancy| JobProfile { name: name.into(), lend, redundancy };
+    Facts {
+        written: SystemTime::now(),
+        fresh_for: Duration::from_secs(120),
+        profiles: vec![
+            profile("moreIOPS", Lend::Own, Redundancy::None),
+            profile("moreIOPS_safe", Lend::Own, Redundancy::Mirror),
+            profile("lake", Lend::Pool, Redundancy::None),
+        ],
+        own: [vec![16 * GIB; 6], vec![64 * GIB; 2]].concat(),
+        pool: vec![100 * GIB; 4],
+        suspending: vec!["debug".to_owned()],
+    }
+}
+
+impl Submitter {
+    fn new(facts: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("facts");
+        std::fs::write(&path, facts).unwrap();
+        let lua = Lua::new();
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("lua/rampool.lua");
+        let script: Table = lua.load(source).eval().unwrap();
+        script.set("facts", path.to_str().unwrap()).unwrap();
+        Self { lua, script, folder }
+    }
+
+    fn submit(&self, fields: &[(&str, &str)]) -> Outcome {
+        let job = self.lua.create_table().unwrap();
+        job.set("het_job_offset", NO_VAL).unwrap();
+        for (name, value) in fields {
+            match value.parse::<u32>() {
+                Ok(number) => job.set(*name, number).unwrap(),
+                Err(_) => job.set(*name, *value).unwrap(),
+            }
+        }
+        let submit: Function = self.script.get("submit").unwrap();
+        let said: (Option<String>, Option<String>) = submit.call(&job).unwrap();
+        match said {
+            (Some(refusal), _) => Outcome::Refused(refusal),
+            (None, Some(mistake)) => Outcome::Mistaken(mistake),
+            (None, None) => {
+                Outcome::Accepted(job.get::<Option<String>>("comment").unwrap().unwrap_or_default())
+            }
+        }
+    }
+}
+
+const SCRIPT: &str = "#!/bin/bash\n#SBATCH --nodes=4\n#RAMPOOL size=30G redundancy=mirror\n\n\
+                      # work\ncd $RAMPOOL_DIR\n#RAMPOOL size=wrong\n";
+
+#[test]
+fn what_a_job_asks_for_is_one_word_of_its_comment() {
+    let submitter = Submitter::new(&facts().to_string());
+    let nodes = [("features", "moreIOPS"), ("min_nodes", "4"), ("max_nodes", "4")];
+    for (more, comment) in [
+        (&[][..], ""),
+        (&[("comment", "for paper 7")], "for paper 7"),
+        (&[("script", SCRIPT)], "rampool:size=30G,redundancy=mirror"),
+        (
+            &[("script", SCRIPT), ("comment", "for  paper 7")],
+            "for paper 7 rampool:size=30G,redundancy=mirror",
+        ),
+        (&[("comment", "rampool:size=1.5G mine")], "mine rampool:size=1.5G"),
+        (&[("licenses", "matlab:2,rampool:64")], "rampool:size=64G"),
+        (&[("licenses", "rampool@ours:64")], "rampool:size=64G"),
+    ] {
+        let outcome = submitter.submit(&[&nodes[..], more].concat());
+        assert_eq!(outcome, Outcome::Accepted(comment.to_owned()), "{more:?}");
+        Wish::of_comment(comment).unwrap();
+    }
+    let wish = Wish::of_comment("rampool:size=30G,redundancy=mirror").unwrap();
+    assert_eq!(wish.size, Some(Size(30 * GIB)));
+    assert_eq!(wish.redundancy, Some(Redundancy::Mirror));
+}
+
+#[test]
+fn a_job_without_a_pool_is_none_of_its_business() {
+    let submitter = Submitter::new(&facts().to_string());
+    for job in [
+        &[][..],
+        &[("features", "ssd|moreIOPS_2"), ("partition", "debug"), ("het_job_offset", "0")],
+        &[("script", "#!/bin/sh\necho '#RAMPOOL size=1'\n"), ("comment", "rampool is nice")],
+    ] {
+        let before = job.iter().find(|(name, _)| *name == "comment").map_or("", |(_, value)| value);
+        assert_eq!(submitter.submit(job), Outcome::Accepted(before.to_owned()), "{job:?}");
+    }
+}
+
+#[test]
+fn what_can_never_be_is_refused_with_what_to_change() {
+    let submitter = Submitter::new(&facts().to_string());
+    for (job, words) in [
+        (&[("features", "moreIOPS"), ("script", "#RAMPOOL size=200\n")][..], "write the unit"),
+        (&[("features", "moreIOPS"), ("script", "#RAMPOOL big\n")], "NAME=VALUE"),
+        (&[("features", "moreIOPS"), ("script", "#RAMPOOL speed=9\n")], "no option \"speed\""),
+        (&[("features", "moreIOPS"), ("comment", "rampool:redundancy=raid1")], "mirror, parity"),
+        (&[("features", "moreIOPS"), ("script", "#RAMPOOL size=1G size=2G\n")], "given twice"),
+        (
+            &[("features", "moreIOPS"), ("licenses", "rampool:2"), ("comment", "rampool:size=3G")],
+            "both give a size",
+        ),
+        (&[("script", "#RAMPOOL size=1G\n")], "add --constraint=moreIOPS"),
+        (&[("features", "ssd|moreIOPS")], "moreIOPS&(the rest)"),
+        (&[("features", "moreIOPS&lake")], "name one of them"),
+        (&[("features", "moreIOPS"), ("het_job_offset", "1")], "one component"),
+        (&[("features", "moreIOPS"), ("partition", "main,debug")], "partition debug suspends"),
+        (
+            &[("features", "moreIOPS"), ("max_nodes", "2"), ("comment", "rampool:size=129G")],
+            "can lend (131072 MiB",
+        ),
+        (
+            &[("features", "moreIOPS_safe"), ("max_nodes", "2"), ("comment", "rampool:size=65G")],
+            "or for more nodes",
+        ),
+        (&[("features", "moreIOPS_safe"), ("max_nodes", "1")], "needs at least 2 nodes"),
+        (&[("features", "lake"), ("comment", "rampool:size=401G")], "all donors together"),
+    ] {
+        let Outcome::Refused(said) = submitter.submit(job) else { panic!("accepted: {job:?}") };
+        assert!(said.contains(words) && said.starts_with("rampool: "), "{job:?}: {said}");
+    }
+}
+
+#[test]
+fn what_some_nodes_could_give_is_accepted() {
+    let submitter = Submitter::new(&facts().to_string());
+    for job in [
+        // Two of 64 GiB.
+        &[("features", "moreIOPS"), ("max_nodes", "2"), ("comment", "rampool:size=128G")][..],
+        // Eight of 16 GiB; no more than that many are asked for.
+        &[("features", "moreIOPS"), ("min_nodes", "8"), ("comment", "rampool:size=128G")],
+        &[("features", "lake"), ("max_nodes", "1"), ("comment", "rampool:size=400G")],
+    ] {
+        assert!(matches!(submitter.submit(job), Outcome::Accepted(_)), "{job:?}");
+    }
+    // As many equal pieces: the smallest of the nodes decides.
+    let eight = [("features", "moreIOPS"), ("min_nodes", "8"), ("comment", "rampool:size=129G")];
+    assert!(matches!(submitter.submit(&eight), Outcome::Refused(_)));
+}
+
+#[test]
+fn facts_that_cannot_be_believed_refuse_nothing() {
+    let text = facts().to_string();
+    let old = Facts { written: SystemTime::now() - Duration::from_secs(300), ..facts() };
+    let torn = text.strip_suffix("end\n").unwrap().to_owned();
+    let newer = text.replace("rampool-facts 1", "rampool-facts 2");
+    for facts in [String::new(), torn, newer, old.to_string()] {
+        let impossible = [("features", "moreIOPS"), ("comment", "rampool:size=9P")];
+        let accepted = Outcome::Accepted("rampool:size=9P".to_owned());
+        assert_eq!(Submitter::new(&facts).submit(&impossible), accepted, "{facts}");
+    }
+    let gone = Submitter::new(&text);
+    std::fs::remove_file(gone.folder.path().join("facts")).unwrap();
+    assert_eq!(gone.submit(&[("features", "moreIOPS|a")]), Outcome::Accepted(String::new()));
+    // A wrong line is refused all the same: that needs no facts.
+    let wrong = gone.submit(&[("features", "moreIOPS"), ("comment", "rampool:size=1")]);
+    assert!(matches!(wrong, Outcome::Refused(_)), "{wrong:?}");
+}
+
+#[test]
+fn a_mistake_of_the_script_itself_refuses_nobody() {
+    let odd = facts().to_string().replace("lendable-mib own", "lendable-mib own odd");
+    let outcome = Submitter::new(&odd).submit(&[("features", "moreIOPS")]);
+    let Outcome::Mistaken(said) = outcome else { panic!("{outcome:?}") };
+    assert!(said.starts_with("rampool: job_submit: "), "{said}");
+}
+
+proptest! {
+    #[test]
+    fn lua_and_rust_read_a_constraint_alike(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                Just("moreIOPS"), Just("lake"), Just("ssd"), Just("&"), Just("|"), Just(","),
+                Just("("), Just(")"), Just("["), Just("]"), Just("*2"), Just("!"),
+            ],
+            0..12,
+        ),
+    ) {
+        let expression = parts.concat();
+        let submitter = Submitter::new(&facts().to_string());
+        // The refusal of this partition names the profile.
+        let outcome = submitter.submit(&[("features", &expression), ("partition", "debug")]);
+        let is_profile = |name: &str| ["moreIOPS", "moreIOPS_safe", "lake"].contains(&name);
+        match asked(&expression, is_profile) {
+            Ok(None) => prop_assert_eq!(outcome, Outcome::Accepted(String::new())),
+            Ok(Some(profile)) => {
+                let Outcome::Refused(said) = outcome else { panic!("{expression}: {outcome:?}") };
+                prop_assert!(said.ends_with(&format!("or leave {profile} out")), "{}", said);
+            }
+            Err(unclear) => {
+                prop_assert_eq!(outcome, Outcome::Refused(format!("rampool: {unclear}")));
+            }
+        }
+    }
+
+    #[test]
+    fn the_hooks_can_read_every_size_that_was_accepted(
+        size in "[0-9]{1,4}(\\.[0-9]{1,4})?[KMGTPEk]?i?B?|[0-9.KMGTiBx,=]{1,10}",
+    ) {
+        let missing = Submitter::new("");
+        if let Outcome::Accepted(comment) = missing.submit(&[("script", &format!("#RAMPOOL size={size}\n"))]) {
+            prop_assert!(Wish::of_comment(&comment).is_ok(), "{}", comment);
+        }
+    }
+}
