@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attach::sessions;
+use crate::attach::sessions::{self, Session};
 use crate::configfs;
 use crate::names;
 use crate::node::Node;
@@ -37,9 +37,12 @@ pub async fn watch(node: Arc<Node>) {
 
 /// One line for each thing that has a state; none where there is nothing to watch.
 fn states(node: &Node) -> Vec<String> {
-    let sessions = sessions::list(node).into_iter();
-    let mut lines: Vec<_> =
-        sessions.map(|session| format!("{} {}", session.target, session.state)).collect();
+    let sessions = sessions::list(node);
+    let ran_out = node.ran_out.sessions(node);
+    let line = |session: Session| {
+        format!("{} {} {}", session.target, session.state, ran_out.contains(&session.id))
+    };
+    let mut lines: Vec<_> = sessions.into_iter().map(line).collect();
     for name in configfs::names(&node.roots.blocks()) {
         if names::is_md_device(&name) {
             lines.extend(array(node, &name));

@@ -14,6 +14,7 @@ use rampool_proto::v1::{Failure, FailureKind};
 use tokio::sync::watch;
 
 use crate::abilities::Modules;
+use crate::attach::RanOut;
 use crate::config::Config;
 use crate::export::Fences;
 use crate::outcome::{During, Outcome};
@@ -37,6 +38,8 @@ pub struct Node {
     lio: Mutex<()>,
     /// Heads that are kept away from what this node lends.
     pub(crate) fences: Fences,
+    /// Sessions that were waited for in vain.
+    pub(crate) ran_out: RanOut,
     /// Held from admission to full reservation, so that memory is never promised twice.
     memory: Mutex<()>,
     turns: Turns,
@@ -68,6 +71,7 @@ impl Node {
             programs: Programs::find(),
             lio: Mutex::default(),
             fences: Fences::default(),
+            ran_out: RanOut::default(),
             memory: Mutex::default(),
             turns: Turns::default(),
             changed: watch::Sender::new(0),

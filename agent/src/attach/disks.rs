@@ -69,9 +69,14 @@ pub(crate) fn number(roots: &Roots, name: &str) -> Option<DeviceNumber> {
     table::parse_device(&configfs::read(&roots.blocks().join(name).join("dev")).ok()?)
 }
 
+/// The arrays and logical volumes that the block device `name` is a part of.
+pub(super) fn holders(roots: &Roots, name: &str) -> Vec<String> {
+    configfs::names(&roots.blocks().join(name).join("holders"))
+}
+
 /// Refuses if an array, a logical volume or a mount sits on the block device `name`.
 pub(crate) fn refuse_device_in_use(roots: &Roots, name: &str) -> Outcome<()> {
-    let holders = configfs::names(&roots.blocks().join(name).join("holders"));
+    let holders = holders(roots, name);
     let said = if holders.is_empty() {
         let number = number(roots, name);
         let mounts = table::read(&roots.proc)?;

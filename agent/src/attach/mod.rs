@@ -4,6 +4,7 @@ mod detach;
 pub mod disks;
 mod login;
 mod patience;
+pub(crate) mod ran_out;
 mod records;
 pub mod sessions;
 
@@ -24,6 +25,7 @@ pub use detach::{Whose, detach};
 use disks::OurDisk;
 pub(crate) use login::iscsid_listens;
 use patience::Patience;
+pub(crate) use ran_out::RanOut;
 use records::Record;
 use sessions::Session;
 

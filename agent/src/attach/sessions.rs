@@ -90,7 +90,7 @@ impl Session {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::attach::disks::tests::write_disk;
     use crate::names::tests::assembly;

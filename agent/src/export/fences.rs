@@ -27,8 +27,8 @@ impl Fences {
         self.lock().insert(assembly.clone());
     }
 
-    /// The memory that this generation saw is freed: nothing is left to keep its head, or that
-    /// of an earlier one, away from.
+    /// All memory of the pool is freed: nothing is left to keep the head of this generation, or
+    /// that of an earlier one, away from.
     pub(super) fn forget(&self, assembly: &Assembly) {
         self.lock().retain(|fenced| {
             fenced.name != assembly.name || fenced.generation > assembly.generation

@@ -220,7 +220,10 @@ pub fn destroy(
     if let Some(left) = ways_out(node).into_iter().find(concerned) {
         return Err(still_there(&left.path.display().to_string()));
     }
-    node.fences.forget(assembly);
+    let is_of_pool = |held: &ramdisk::Ramdisk| held.assembly.name == assembly.name;
+    if !ramdisk::list(node)?.iter().any(is_of_pool) {
+        node.fences.forget(assembly);
+    }
     let nothing = ways.is_empty() && !had_memory;
     Ok((if nothing { Change::Already } else { Change::Made }, freed))
 }
@@ -242,4 +245,30 @@ pub fn list(node: &Node) -> Vec<Holding> {
             ..Holding::default()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::tests::assembly;
+    use crate::node::tests::fake;
+    use std::fs;
+
+    #[test]
+    fn a_fence_stands_as_long_as_the_node_has_memory_of_its_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        fs::create_dir_all(node.roots.proc.join("self")).unwrap();
+        fs::write(node.roots.proc.join("self/mountinfo"), "").unwrap();
+        // Mount points that their mounts have left already.
+        for carved in ["demo.1", "demo.2", "other.1"] {
+            fs::create_dir_all(node.ramdisk_folder().join(carved)).unwrap();
+        }
+        let head = assembly("demo.3");
+        fence(&node, &head).unwrap();
+        destroy(&node, &head, &assembly("demo.2"), false).unwrap();
+        assert!(node.fences.refuse(&head).is_err(), "what demo.1 was carved for is still here");
+        destroy(&node, &head, &assembly("demo.1"), false).unwrap();
+        assert!(node.fences.refuse(&head).is_ok());
+    }
 }

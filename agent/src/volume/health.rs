@@ -1,5 +1,5 @@
 //! How a volume is: its members, each with the donor behind it, and what is being copied.
-//! Read from sysfs alone: asking a dead disk would wait for it.
+//! Read from sysfs and the kernel's log alone: asking a dead disk would wait for it.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,8 @@ struct Known {
     donor: String,
     /// Its session is past its patience: whatever is asked of it fails.
     lost: bool,
+    /// Its session was, and may be open again: what was asked of it meanwhile has failed.
+    ran_out: bool,
 }
 
 /// All disks of ours, by the kernel's names.
@@ -38,15 +40,23 @@ impl Disks {
     fn look(node: &Node) -> Self {
         let remote: BTreeMap<_, _> = sessions::list(node)
             .into_iter()
-            .filter_map(|session| Some((session.disk(&node.roots)?.name, session.donor)))
+            .filter_map(|session| Some((session.disk(&node.roots)?.name, session)))
             .collect();
+        let waited_for_in_vain = node.ran_out.sessions(node);
         let known = disks::all(&node.roots).into_iter().map(|disk| {
+            let session = remote.get(&disk.name);
             // A disk without a session is this node's own piece.
-            let donor = remote.get(&disk.name).unwrap_or(&node.config.node).clone();
+            let donor = session.map_or(&node.config.node, |session| &session.donor).clone();
+            let ran_out = session.is_some_and(|session| waited_for_in_vain.contains(&session.id));
             let lost = disks::is_lost(&node.roots, &disk.name);
-            (disk.name, Known { serial: disk.serial, donor, lost })
+            (disk.name, Known { serial: disk.serial, donor, lost, ran_out })
         });
         Self(known.collect())
+    }
+
+    /// Whether what has no other copy of this disk has got errors that nobody makes good.
+    fn has_failed(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|known| known.ran_out)
     }
 
     /// A disk that is gone has no serial and no donor any more.
@@ -76,8 +86,15 @@ fn of_arrays(arrays: &[Array], disks: &Disks) -> VolumeHealth {
         done_bytes: sync.as_ref().map_or(0, |sync| sync.done),
         total_bytes: sync.as_ref().map_or(0, |sync| sync.total),
         bytes_per_second: sync.as_ref().map_or(0, |sync| sync.per_second),
-        broken: arrays.iter().any(Array::is_broken),
+        broken: arrays.iter().any(|array| is_broken(array, disks)),
     }
+}
+
+/// md knows it itself, but for a stripe: it asks on as if nothing had been.
+fn is_broken(array: &Array, disks: &Disks) -> bool {
+    let is_stripe = array.redundancy() == Redundancy::None;
+    let failed = || array.members.iter().any(|member| disks.has_failed(&member.disk));
+    array.is_broken() || (is_stripe && failed())
 }
 
 fn in_place(array: &Array, disks: &Disks) -> Vec<v1::Member> {
@@ -114,11 +131,10 @@ fn of_logical_volume(node: &Node, volume: &Volume, disks: &Disks) -> VolumeHealt
     let moving = mapped::moving(node, &volume.assembly);
     let to = moving.as_ref().map(|moving| moving.to.as_str());
     let leaves = mapped::leaves(&node.roots, &volume.name);
-    let mut members: Vec<_> = leaves
-        .iter()
-        .filter(|name| Some(name.as_str()) != to)
-        .map(|name| disks.member(name, MemberState::InSync))
-        .collect();
+    let is_part = |name: &&String| Some(name.as_str()) != to;
+    let broken = leaves.iter().filter(is_part).any(|name| disks.has_failed(name));
+    let mut members: Vec<_> =
+        leaves.iter().filter(is_part).map(|name| disks.member(name, MemberState::InSync)).collect();
     let lacking = lacking(&members);
     members.extend(to.map(|name| disks.member(name, MemberState::Rebuilding)));
     VolumeHealth {
@@ -131,7 +147,7 @@ fn of_logical_volume(node: &Node, volume: &Volume, disks: &Disks) -> VolumeHealt
         done_bytes: moving.as_ref().map_or(0, |moving| moving.done),
         total_bytes: moving.as_ref().map_or(0, |moving| moving.total),
         bytes_per_second: 0,
-        broken: false,
+        broken,
     }
 }
 
@@ -140,6 +156,8 @@ mod tests {
     use super::array::tests::write_array;
     use super::*;
     use crate::attach::disks::tests::write_disk;
+    use crate::attach::ran_out::tests::{log, timed_out};
+    use crate::attach::sessions::tests::write_session;
     use crate::node::tests::fake;
     use crate::ramdisk::VENDOR;
     use std::fs;
@@ -176,6 +194,25 @@ mod tests {
         );
         assert_eq!((health.lacking, health.redundancy()), (3, Redundancy::None));
         assert_eq!(health.members[0].donor, "n1", "a disk without a session is the node's own");
+    }
+
+    #[test]
+    fn a_stripe_whose_patience_ran_out_is_broken_and_a_mirror_is_not() {
+        for (level, broken) in [("raid0", true), ("raid10", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let node = fake(folder.path());
+            let roots = &node.roots;
+            write_array(roots, "md_rp.demo.3", level, 1, &[("sd7", "in_sync", "0")]);
+            write_session(&node, 7, "iqn.2026-11.org.rampool:demo.3.n2", "rp.demo.3", "LOGGED_IN");
+            write_disk(roots, "sd7", VENDOR, "serial", "8:0");
+            fs::create_dir(roots.blocks().join("sd7/holders/md_rp.demo.3")).unwrap();
+            let volume = super::super::find(&node, &"demo.3".parse().unwrap()).unwrap();
+            log(roots, &[]);
+            assert!(!of(&node, &volume).broken);
+            log(roots, &[&timed_out(7)]);
+            let health = of(&node, &volume);
+            assert_eq!((health.broken, health.lacking), (broken, 0), "{level}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub fn give_up(node: &Node, assembly: &Assembly, whose: &Whose) -> Outcome<()> {
         .filter_map(|session| session.disk(&node.roots))
         .collect();
     if volume.layout == VolumeLayout::Lvm {
+        // LVM would wait for those that do not answer.
         leaving.retain(|disk| disks::is_running(&node.roots, &disk.name));
     }
     match volume.layout {

@@ -147,24 +147,21 @@ fn reduce(node: &Node, group: &str, all: &[OurDisk], disk: &str) -> Outcome<()> 
     lvm::must(node, &lvm::lvm(node, group, all, &["pvremove", "--yes"], &[disk])?)
 }
 
-/// Ends a move that does not end by itself; what was copied is kept where it was before.
+/// Ends a move that does not end by itself; what was copied is kept where it was before. The new
+/// disk may be gone.
 pub(super) fn take_out(node: &Node, volume: &Volume, wanted: &Replacement) -> Outcome<()> {
-    let new = disks::by_serial(&node.roots, &wanted.new);
-    give_up(node, volume, &new.into_iter().collect::<Vec<_>>())
+    let mut new: Vec<_> = disks::by_serial(&node.roots, &wanted.new).into_iter().collect();
+    end_move_to(node, volume, &new)?;
+    new.retain(|disk| disks::is_running(&node.roots, &disk.name));
+    give_up(node, volume, &new)
 }
 
-/// Takes disks out of the group that nothing of the volume is on, and ends a move to one of
-/// them. Those that are gone leave it, too.
+/// Takes disks, which answer, out of the group if nothing of the volume is on them, and ends a
+/// move to one of them. Those that are gone leave it, too.
 pub(super) fn give_up(node: &Node, volume: &Volume, leaving: &[OurDisk]) -> Outcome<()> {
     let group = names::object(&volume.assembly);
-    if let Some(moving) = mapped::moving(node, &volume.assembly)
-        && leaving.iter().any(|disk| disk.name == moving.to)
-    {
-        abort(node, volume, &moving).during("end the move of a disk")?;
-    }
-    let answer = |disk: &&OurDisk| disks::is_running(&node.roots, &disk.name);
-    let leaving: Vec<_> = leaving.iter().filter(answer).cloned().collect();
-    let all = stack(node, volume, &leaving);
+    end_move_to(node, volume, leaving)?;
+    let all = stack(node, volume, leaving);
     let report = group::report(node, &volume.assembly, &all).during("look at the disks")?;
     group::forget_missing(node, &group, &all, &report).during("forget a disk that is gone")?;
     let empty = |disk: &String| {
@@ -175,6 +172,15 @@ pub(super) fn give_up(node: &Node, volume: &Volume, leaving: &[OurDisk]) -> Outc
         reduce(node, &group, &all, &disk).during("take an empty disk out of the volume group")?;
     }
     Ok(())
+}
+
+fn end_move_to(node: &Node, volume: &Volume, disks: &[OurDisk]) -> Outcome<()> {
+    match mapped::moving(node, &volume.assembly) {
+        Some(moving) if disks.iter().any(|disk| disk.name == moving.to) => {
+            abort(node, volume, &moving).during("end the move of a disk")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// LVM ends no move to a disk that is gone, and calls that success.

@@ -7,6 +7,11 @@ use rampool_proto::v1::{self, FilesystemKind, HoldingKind, VolumeLayout};
 
 use crate::cases::cases;
 use crate::cluster::{Cluster, HEAD, demo};
+use crate::patience::{
+    a_stripe_whose_head_is_back_in_time_is_whole,
+    a_stripe_whose_head_waited_in_vain_is_broken_though_all_is_back,
+    an_agent_that_was_not_there_knows_of_patience_that_ran_out,
+};
 use crate::trio::{POINT, Trio, each_with_fresh_exports};
 
 #[test]
@@ -21,6 +26,9 @@ fn failing_a_pool_ends_all_waiting_for_a_silent_donor() {
             a_donor_not_yet_known_to_be_silent_is_waited_for_no_longer_than_its_probes,
             unmounting_by_force_waits_for_no_silent_donor,
             a_dead_donor_leaves_with_its_own_session_alone,
+            a_stripe_whose_head_waited_in_vain_is_broken_though_all_is_back,
+            an_agent_that_was_not_there_knows_of_patience_that_ran_out,
+            a_stripe_whose_head_is_back_in_time_is_whole,
         ],
     );
 }

@@ -17,6 +17,7 @@ mod large;
 mod load;
 mod logical_volumes;
 mod mounts;
+mod patience;
 mod pki;
 mod power;
 mod reassembly;

@@ -119,6 +119,13 @@ impl World {
         self.members(|members| members[at].state = state.into());
     }
 
+    fn break_volume(&mut self) {
+        self.change("n1", |inventory| {
+            let health = inventory.holdings.iter_mut().find_map(|h| h.health.as_mut());
+            health.unwrap().broken = true;
+        });
+    }
+
     fn knows(&self) -> impl Fn(&str) -> Option<Known> + '_ {
         |name| self.0.get(name).cloned()
     }
@@ -160,11 +167,15 @@ fn a_volume_that_lost_all_at_once_stays_failed_when_they_are_back() {
     world.member(1, MemberState::Spare);
     assert_eq!(conditions(&record, &world.knows())[1], Condition::Rebuilding);
     assert_eq!(now(&record, &world), Verdict::Wait);
-    world.change("n1", |inventory| {
-        let health = inventory.holdings.iter_mut().find_map(|h| h.health.as_mut());
-        health.unwrap().broken = true;
-    });
+    world.break_volume();
     assert_eq!(now(&record, &world), Verdict::Failed(BROKEN.into()));
+}
+
+#[test]
+fn a_stripe_that_was_waited_for_in_vain_stays_failed_when_all_are_back() {
+    let (record, mut world) = stripe();
+    world.break_volume();
+    assert_eq!(now(&record, &world), Verdict::Failed(WAITED_IN_VAIN.into()));
 }
 
 #[test]

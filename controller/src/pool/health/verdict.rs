@@ -15,8 +15,12 @@ use crate::pool::record::{Phase, PoolRecord};
 /// that time, a node does not.
 pub const GRACE_MS: u64 = 60_000;
 
-/// Why a pool failed whose members may all be back.
+/// Why a redundant pool failed whose members may all be back.
 const BROKEN: &str = "writes to more donors failed at once than its redundancy bears";
+
+/// The same of a stripe.
+const WAITED_IN_VAIN: &str =
+    "its head lost a donor for longer than its patience: reads and writes failed meanwhile";
 
 /// What should be done about a pool in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,11 +161,12 @@ impl<'a> Look<'a> {
     /// Why the pool's data is lost or out of reach for good, if it is.
     fn failed(&self) -> Option<String> {
         let redundancy = self.record.placement.redundancy();
-        if self.volume.as_ref().is_some_and(|volume| volume.broken) {
+        let broken = self.volume.as_ref().is_some_and(|volume| volume.broken);
+        if broken && is_redundant(redundancy) {
             return Some(BROKEN.to_owned());
         }
         if survives(redundancy, self.width(), |place| self.place_is_lost(place)) {
-            return None;
+            return broken.then(|| WAITED_IN_VAIN.to_owned());
         }
         let mut why: Vec<String> = Vec::new();
         for (number, piece) in self.record.placement.pieces.iter().enumerate() {
