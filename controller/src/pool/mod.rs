@@ -12,6 +12,7 @@
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
 //! | `up`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
+//! | `spare` | spares: able, taken, given up |
 //! | `turn` | one operation a pool at a time |
 //! | `go_on` | what is done without being asked |
 //! | `candidates` | the nodes as the planner sees them |
@@ -42,6 +43,7 @@ pub mod record;
 mod renew;
 mod replace;
 mod slot;
+mod spare;
 pub mod state;
 pub mod status;
 pub mod steps;

@@ -114,6 +114,43 @@ async fn an_evacuated_spare_is_given_up_and_its_pool_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_spare_whose_donor_was_booted_anew_is_given_up_and_its_donor_is_free_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mended() }).await);
+    assert_eq!(rig.pools.record("demo").unwrap().placement.spares[0].donor, "n6");
+    rig.fake.reboot("n6");
+    let spares = || rig.pools.record("demo").unwrap().placement.spares.len();
+    until(|| spares() == 0, "the pool believes that it has a spare").await;
+    until(|| rig.pools.record("demo").unwrap().debts.is_empty(), "its memory is owed").await;
+    let told = rig.pools.events("demo").await.unwrap();
+    let why = "the spare of n6 is lost (the node was booted anew): the pool does without it";
+    assert!(told.iter().any(|event| event.text == why), "{told:?}");
+    let remarks = rig.pools.status("demo").await.unwrap().remarks.join("\n");
+    assert!(remarks.contains("0 of 1 spares left"), "{remarks}");
+    rig.fake.reboot("n3");
+    until(|| donors(&rig) == ["n2", "n6", "n4", "n5"], "nobody takes its place").await;
+    assert_eq!(rig.fake.lends("n6"), ["demo.1 of demo.2".to_owned()].into());
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_lost_spare_takes_nobodys_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mended() }).await);
+    rig.fake.reboot("n6");
+    rig.fake.reboot("n3");
+    until(|| carved(&rig, 1) == 2, "nobody takes its place").await;
+    rig.until(PoolState::Ready).await;
+    assert!(rig.pools.record("demo").unwrap().placement.spares.is_empty());
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
 async fn whatever_is_refused_in_a_replace_the_pool_is_as_before() {
     for (node, call) in [("n5", "CreateExport"), ("n1", "Attach"), ("n1", "ReplaceMember")] {
         let folder = tempfile::tempdir().unwrap();

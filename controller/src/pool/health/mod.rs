@@ -9,4 +9,4 @@ mod condition;
 mod verdict;
 
 pub use condition::{Condition, Knows, conditions, holds, lost, lost_memory, volume};
-pub use verdict::{GRACE_MS, Verdict, Watched, may_begin_anew};
+pub use verdict::{GRACE_MS, Verdict, Watched, lost_spare, may_begin_anew};

@@ -335,6 +335,31 @@ fn a_donor_begins_anew_only_where_its_memory_is_lost_its_head_knows_and_the_pool
 }
 
 #[test]
+fn a_spare_whose_donor_lost_the_memory_is_lost_unless_it_fills_a_place() {
+    let lost = |record: &PoolRecord, world: &World| lost_spare(record, &world.knows());
+    let (mut record, mut world) = mirror(&["n6", "n7"]);
+    assert_eq!(lost(&record, &world), None);
+    world.silence("n6");
+    assert_eq!(lost(&record, &world), None, "it may be back with what it has");
+    world.reboot("n7");
+    assert_eq!(lost(&record, &world), Some(("n7".into(), "the node was booted anew".into())));
+    assert_ne!(now(&record, &world), Verdict::Well);
+    let (_, mut world) = mirror(&["n6", "n7"]);
+    world.change("n7", |inventory| drop(inventory.holdings.pop()));
+    let why = "the node no longer exports it";
+    assert_eq!(lost(&record, &world), Some(("n7".into(), why.into())));
+    world.silence("n1");
+    assert_eq!(lost(&record, &world), None, "only its head can let go of it");
+    let (_, mut world) = mirror(&["n6", "n7"]);
+    world.reboot("n7");
+    world.member(5, MemberState::Rebuilding);
+    assert_eq!(lost(&record, &world), None, "it is mended as a member is");
+    world.member(5, MemberState::Faulty);
+    record.phase = Phase::Creating;
+    assert_eq!(lost(&record, &world), None);
+}
+
+#[test]
 fn what_was_looked_up_before_the_pool_was_ready_says_nothing_of_its_memory() {
     let (mut record, mut world) = stripe();
     record.ready_ms = NOW - 1;

@@ -365,6 +365,28 @@ impl World {
         }));
     }
 
+    /// A pool does without a spare, as somebody asks for it.
+    pub(super) fn give_up_spare(&mut self, pick: usize) {
+        let spares = &self.record().placement.spares;
+        if let Some(spare) = spares.get(pick % spares.len().max(1)) {
+            let donor = spare.donor.clone();
+            self.input(Input::GiveUpSpare(donor));
+        }
+    }
+
+    /// As the room that looks after pools asks for it.
+    pub(super) fn give_up_lost_spares(&mut self) {
+        let record = self.record();
+        let (head, target) = (&record.placement.head, &record.assembly);
+        let lost =
+            |spare: &&Piece| !self.nodes.has_piece(&spare.donor, &record.carved(spare), target);
+        let lost = record.placement.spares.iter().find(lost).map(|spare| spare.donor.clone());
+        let heads = self.nodes.0[head].alive && self.nodes.works(head, target).is_some();
+        if let Some(donor) = lost.filter(|donor| heads && self.nodes.0[donor].alive) {
+            self.input(Input::GiveUpSpare(donor));
+        }
+    }
+
     pub(super) fn begin_failover(&mut self, head: &str, force: bool) {
         let record = self.record();
         let open = matches!(
@@ -444,6 +466,8 @@ impl World {
             self.input(Input::Retry);
             self.run_quietly();
             self.begin_anew(round % 4);
+            self.run_quietly();
+            self.give_up_lost_spares();
         }
         self.run_quietly();
         self.sweep();
