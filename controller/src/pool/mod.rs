@@ -8,6 +8,7 @@
 //! | `begin`, `drive`, `outcome` | an operation's life; carries out what the machine says |
 //! | [`steps`] | from a step to a call, and to words |
 //! | [`operation`] | an operation in flight, to which callers attach |
+//! | [`patience`] | nodes that do not answer when something is taken away |
 //! | `progress` | how far nodes are with reserving or copying memory |
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
@@ -38,6 +39,7 @@ mod journal;
 pub mod machine;
 pub mod operation;
 mod outcome;
+pub mod patience;
 mod progress;
 pub mod record;
 mod renew;
@@ -55,6 +57,7 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use rampool_proto::pool_name::Assembly;
@@ -89,6 +92,8 @@ pub struct Env {
     pub profiles: BTreeMap<String, Profile>,
     /// Pools are mounted below it.
     pub mount_root: PathBuf,
+    /// How long what takes pools away waits for nodes that do not answer.
+    pub patience: Duration,
     /// The racks of nodes, where they are labelled.
     pub racks: BTreeMap<String, String>,
 }
