@@ -52,6 +52,14 @@ fn check_end(world: &World) {
         // Where too much is lost, or a mount, only a person can say what is next.
         _ if excuses.data_lost || (excuses.failed && excuses.head_forced) => {}
         State::Ready | State::Failed(_) => check_in_use(world),
+        // One that had failed comes up whole, or when a person insists.
+        State::FailingOver(over) if over.failed.is_some() && !over.force => {
+            let there = |piece: &rampool_proto::v1::Piece| {
+                world.nodes.has(&piece.donor, &record.carved(piece))
+            };
+            let whole = record.live().all(|number| there(record.member(number)));
+            assert!(!whole, "it ends in {:?}, {:?}", record.phase, world.machine.refusal());
+        }
         State::Replacing(_) | State::FailingOver(_) => {
             let lacks = !record.lacking.is_empty();
             assert!(lacks, "it ends in {:?}, {:?}", record.phase, world.machine.refusal());

@@ -13,7 +13,7 @@ use crate::agents::{Answer, Call};
 use crate::planner::redundancy::survives;
 use crate::pool::record::{Owed, Replacing, samples};
 use crate::pool::steps::{self, Exports, Settings};
-use crate::pool::takeover;
+use crate::pool::takeover::{self, Standing};
 use crate::tests::model::{GIB, ModelNodes};
 
 /// n0 is the first head; n1 to n4 lend; n5 is a spare where there are any; the others are free.
@@ -393,23 +393,22 @@ impl World {
             record.phase,
             Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_)
         );
-        let given_up = matches!(record.phase, Phase::Failed(_)) && !force;
-        if !open
-            || given_up
-            || !self.machine.settled()
-            || record.owes(head)
-            || record.placement.head == head
-        {
+        if !open || !self.machine.settled() || record.owes(head) || record.placement.head == head {
             return;
         }
         // As the room that asks for it checks.
-        let reachable = |number: &usize| {
+        let answers = |number: &usize| {
             let piece = record.member(*number);
-            let kept = self.nodes.has(&piece.donor, &record.carved(piece));
-            !piece.local && self.nodes.0[&piece.donor].alive && kept
+            !piece.local && self.nodes.0[&piece.donor].alive
         };
-        let reachable = record.live().filter(reachable).collect();
-        if takeover::decide(record, &reachable, force).is_err() {
+        let shut: BTreeSet<usize> = record.live().filter(answers).collect();
+        let has = |number: &usize| {
+            let piece = record.member(*number);
+            self.nodes.has(&piece.donor, &record.carved(piece))
+        };
+        let kept = shut.iter().copied().filter(has).collect();
+        // No member is ever behind the others here.
+        if takeover::decide(record, &Standing { shut, kept, whole: true }, force).is_err() {
             return;
         }
         let generation = record.given() + 1;
