@@ -173,6 +173,17 @@ impl Nodes {
         _ = tokio::time::timeout(patience, all).await;
     }
 
+    /// Waits until a node answers. That it seemed to a moment ago is not enough.
+    pub async fn wait_reachable(&self, name: &str) {
+        let mut changed = self.changed.subscribe();
+        self.refresh(&[name.to_owned()]).await;
+        while !self.get(name).is_some_and(|known| known.reachable()) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Asks the reachable ones of `names` for their inventories now: what was heard last may be
     /// older than the memory just given back.
     pub async fn refresh(&self, names: &[String]) {

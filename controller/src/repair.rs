@@ -10,7 +10,7 @@ use rampool_proto::v1::EventKind;
 
 use crate::clock::now_ms;
 use crate::nodes::Nodes;
-use crate::pool::health::{Verdict, Watched};
+use crate::pool::health::{self, Verdict, Watched};
 use crate::pool::record::PoolRecord;
 use crate::pool::{Events, Pools};
 
@@ -33,7 +33,8 @@ impl Repair {
         let refused = std::mem::take(&mut *lock(&self.refused));
         refused.iter().for_each(|assembly| self.watched.readd_refused(assembly));
         for record in self.pools.records() {
-            if matches!(self.verdict(&record), Verdict::Well | Verdict::Wait) {
+            let nothing = matches!(self.verdict(&record), Verdict::Well | Verdict::Wait);
+            if nothing && self.lost_spare(&record).is_none() {
                 continue;
             }
             // What nodes said may be older than the record.
@@ -43,8 +44,20 @@ impl Repair {
             self.nodes.refresh(&nodes).await;
             let Some(record) = self.pools.record(record.assembly.name.as_str()) else { continue };
             let verdict = self.verdict(&record);
-            self.act(&record, verdict, &mut may_try);
+            // First, as its donor may then take a lost one's place. Where the head does not let
+            // go of it, the rest does not wait for that.
+            match self.lost_spare(&record) {
+                Some((spare, why)) if may_try(format!("spare {spare} of {}", record.assembly)) => {
+                    let (pools, record) = (Arc::clone(&self.pools), Arc::clone(&record));
+                    tokio::spawn(async move { give_up_spare(&pools, &record, &spare, &why).await });
+                }
+                _ => self.act(&record, verdict, &mut may_try),
+            }
         }
+    }
+
+    fn lost_spare(&self, record: &PoolRecord) -> Option<(String, String)> {
+        health::lost_spare(record, &|name| self.nodes.get(name))
     }
 
     fn verdict(&mut self, record: &PoolRecord) -> Verdict {
@@ -109,6 +122,15 @@ async fn fail(pools: &Arc<Pools>, name: &str, why: &str) {
                 return;
             }
         }
+    }
+}
+
+async fn give_up_spare(pools: &Arc<Pools>, record: &PoolRecord, spare: &str, why: &str) {
+    let text = format!("the spare of {spare} is lost ({why}): the pool does without it");
+    tracing::warn!(pool = %record.assembly, node = spare, "{text}");
+    pools.note(&record.assembly, spare, text);
+    if let Err(failure) = pools.give_up_spare(record.assembly.name.as_str(), spare).await {
+        tracing::warn!(pool = %record.assembly, %failure, "a lost spare is not given up");
     }
 }
 

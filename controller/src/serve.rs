@@ -12,6 +12,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::agents::{Agents, GrpcAgents};
 use crate::config::Config;
 use crate::nodes::Nodes;
+use crate::pool::patience::PATIENCE;
 use crate::pool::steps::Settings;
 use crate::pool::{Env, Pools};
 use crate::reconcile;
@@ -47,6 +48,7 @@ pub async fn run(
         },
         profiles: config.profiles,
         mount_root: config.mount_root,
+        patience: PATIENCE,
         racks,
     });
     let pools = Pools::new(env, loaded)?;

@@ -15,6 +15,7 @@ use super::Env;
 use super::machine::Machine;
 use super::operation::{Operation, Order};
 use super::outcome::{self, Outcome};
+use super::patience::{Patience, may_ask_again};
 use super::progress::ByteProgress;
 use super::record::{Phase, PoolRecord};
 use super::slot::Slot;
@@ -36,6 +37,7 @@ pub(super) struct Drive {
     stage: Stage,
     exports: Exports,
     usage: Option<Usage>,
+    patience: Arc<Patience>,
 }
 
 /// The calls of one step that run at once.
@@ -54,7 +56,9 @@ impl Drive {
         orders: mpsc::UnboundedReceiver<Order>,
         record: PoolRecord,
     ) -> Self {
+        let nodes = Arc::clone(&env.nodes);
         Self {
+            patience: Patience::new(nodes, Arc::clone(&operation), env.patience),
             machine: Machine::new(record),
             env,
             slot,
@@ -166,10 +170,12 @@ impl Drive {
         };
         let unknown = matches!(step, Step::PayDebt(_)).then(|| self.silent_debtor(step)).flatten();
         let agents = Arc::clone(&self.env.agents);
+        let again = may_ask_again(step, self.machine.state());
+        let patience = again.then(|| Arc::clone(&self.patience));
         let asked = async move {
             match unknown {
                 Some(failure) => Err(failure),
-                None => ask(&agents, calls, told).await,
+                None => ask(&agents, calls, told, patience).await,
             }
         };
         self.calls.push(asked.map(move |result| (step, result)).boxed());
@@ -322,15 +328,23 @@ impl Drive {
     }
 }
 
-/// Makes these calls one after the other; the last one's answer is the answer.
+/// Makes these calls one after the other; the last one's answer is the answer. With patience, one
+/// that was not answered is made once more when its node is back.
 async fn ask(
     agents: &Arc<dyn Agents>,
     calls: Vec<(String, Call)>,
     told: Option<Progress>,
+    patience: Option<Arc<Patience>>,
 ) -> Result<Answer, Failure> {
     let mut answer = Answer::Done;
     for (node, call) in calls {
-        answer = agents.call(&node, call, told.clone()).await?;
+        let first = agents.call(&node, call.clone(), told.clone()).await;
+        answer = match (first, &patience) {
+            (Err(failure), Some(patience)) if patience.sees_back(&node, &failure).await => {
+                agents.call(&node, call, told.clone()).await?
+            }
+            (first, _) => first?,
+        };
     }
     Ok(answer)
 }

@@ -9,11 +9,10 @@ use rampool_proto::v1::{Event, EventKind, Failure, FailureKind};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::operation::{Kind, is_last};
-use super::record::{Phase, PoolRecord};
-use super::state::Input;
-use super::turn::Turn;
-use super::{Events, Pools, replace, status};
+use super::operation::is_last;
+use super::record::PoolRecord;
+use super::spare::is_spare;
+use super::{Events, Pools, replace};
 use crate::clock::now_ms;
 
 /// Events that a caller may lag behind.
@@ -75,37 +74,6 @@ impl Pools {
         }
         _ = to.send(last(node, pools, failures.into_iter().next())).await;
     }
-
-    /// Has a pool do without the spare that a node lends, or attaches to the operation that does.
-    async fn give_up_spare(self: &Arc<Self>, name: &str, node: &str) -> Result<Events, Failure> {
-        let refused =
-            |said| Err(Failure::new(FailureKind::NotNow, "give up a spare").on(node).saying(said));
-        let same = |kind: &Kind| matches!(kind, Kind::GiveUpSpare { donor } if donor == node);
-        loop {
-            let (slot, seen) = match self.turn(name, same).await? {
-                Turn::Join(operation) => return Ok(operation.subscribe()),
-                Turn::Free(slot, seen) => (slot, seen),
-            };
-            self.env.nodes.refresh(std::slice::from_ref(&seen.placement.head)).await;
-            if seen.phase != Phase::Ready {
-                return refused(status::sentence(&seen));
-            }
-            if !is_spare(&seen, node) {
-                return self.replace(name, node, "").await;
-            }
-            if self.taken_spare(&seen).is_some_and(|taken| taken.donor == node) {
-                return refused(format!(
-                    "{name} has lost a member, and its spare {node} is taking that place; \
-                     evacuate {node} again when that has ended"
-                ));
-            }
-            let kind = Kind::GiveUpSpare { donor: node.to_owned() };
-            let (record, first) = (PoolRecord::clone(&seen), Input::GiveUpSpare(node.to_owned()));
-            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
-                return Ok(operation.subscribe());
-            }
-        }
-    }
 }
 
 /// What became of it all.
@@ -132,10 +100,6 @@ fn last(node: &str, pools: &[Arc<PoolRecord>], failure: Option<Failure>) -> Even
             ..last
         },
     }
-}
-
-fn is_spare(record: &PoolRecord, node: &str) -> bool {
-    record.placement.spares.iter().any(|spare| spare.donor == node)
 }
 
 /// Why what a node lends to a pool stays where it is, if so.

@@ -1,6 +1,6 @@
 //! `failover`: a pool comes up on another head, with its data.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rampool_proto::v1::{CheckHeadRequest, Failure, FailureKind, HoldingKind, PoolId};
@@ -8,6 +8,7 @@ use rampool_proto::v1::{CheckHeadRequest, Failure, FailureKind, HoldingKind, Poo
 use super::operation::Kind;
 use super::record::{Phase, PoolRecord};
 use super::state::Input;
+use super::takeover::Standing;
 use super::turn::Turn;
 use super::{Events, Pools, health, status, takeover};
 use crate::agents::Call;
@@ -76,7 +77,7 @@ impl Pools {
             return refused(FailureKind::NotNow, said);
         }
         self.refuse_mount_point_of_others(record, head)?;
-        takeover::decide(record, &self.would_confirm(record), force)
+        takeover::decide(record, &self.standing(record), force)
     }
 
     /// A drained node takes no head either, unless a person insists.
@@ -95,17 +96,22 @@ impl Pools {
         Err(refusal)
     }
 
-    /// The pieces whose donors answer, still have the memory, and can shut the old head out.
-    fn would_confirm(&self, record: &PoolRecord) -> BTreeSet<usize> {
-        let answers = |number: &usize| {
+    /// What is known of the donors now. Who answers can shut the old head out, also where it lost
+    /// what it had.
+    fn standing(&self, record: &PoolRecord) -> Standing {
+        let knows = |name: &str| self.env.nodes.get(name);
+        let known = |number: &usize| {
             let piece = record.member(*number);
-            let known = self.env.nodes.get(&piece.donor);
-            let kept = |known: &crate::nodes::Known| {
-                known.reachable() && health::lost_memory(record, piece, known).is_none()
-            };
-            !piece.local && known.as_ref().is_some_and(kept)
+            let donor = knows(&piece.donor).filter(|known| known.reachable() && !piece.local)?;
+            Some((*number, health::lost_memory(record, piece, &donor).is_none()))
         };
-        record.live().filter(answers).collect()
+        let answers: BTreeMap<usize, bool> =
+            record.live().filter_map(|number| known(&number)).collect();
+        let of = |kept: bool| answers.iter().filter(move |own| *own.1 == kept).map(|own| *own.0);
+        let (kept, lost): (BTreeSet<usize>, BTreeSet<usize>) =
+            (of(true).collect(), of(false).collect());
+        let whole = health::have_all(record, &kept, &lost, &knows);
+        Standing { shut: answers.into_keys().collect(), kept, whole }
     }
 
     fn refuse_mount_point_of_others(&self, record: &PoolRecord, head: &str) -> Result<(), Failure> {

@@ -8,10 +8,12 @@
 //! | `begin`, `drive`, `outcome` | an operation's life; carries out what the machine says |
 //! | [`steps`] | from a step to a call, and to words |
 //! | [`operation`] | an operation in flight, to which callers attach |
+//! | [`patience`] | nodes that do not answer when something is taken away |
 //! | `progress` | how far nodes are with reserving or copying memory |
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
 //! | `up`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
+//! | `spare` | spares: able, taken, given up |
 //! | `turn` | one operation a pool at a time |
 //! | `go_on` | what is done without being asked |
 //! | `candidates` | the nodes as the planner sees them |
@@ -37,11 +39,13 @@ mod journal;
 pub mod machine;
 pub mod operation;
 mod outcome;
+pub mod patience;
 mod progress;
 pub mod record;
 mod renew;
 mod replace;
 mod slot;
+mod spare;
 pub mod state;
 pub mod status;
 pub mod steps;
@@ -53,6 +57,7 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use rampool_proto::pool_name::Assembly;
@@ -87,6 +92,8 @@ pub struct Env {
     pub profiles: BTreeMap<String, Profile>,
     /// Pools are mounted below it.
     pub mount_root: PathBuf,
+    /// How long what takes pools away waits for nodes that do not answer.
+    pub patience: Duration,
     /// The racks of nodes, where they are labelled.
     pub racks: BTreeMap<String, String>,
 }

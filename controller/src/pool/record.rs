@@ -116,6 +116,9 @@ pub struct FailingOver {
     /// Whether the old head is known to be without a usable set of donors. From then on the
     /// record's own head and generation are the new ones.
     pub fenced: bool,
+    /// Why the pool had failed before, if it had: then all its donors come up together, unless a
+    /// person insists.
+    pub failed: Option<String>,
     /// What was being replaced when the head was lost: it goes on under the new one.
     pub joining: Option<Replacing>,
     /// Why it does not go on.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rampool_proto::v1::{Failure, FailureKind, MemberState, Piece, Redundancy, VolumeLayout};
+use rampool_proto::v1::{Failure, FailureKind, Piece, Redundancy, VolumeLayout};
 
 use super::operation::Kind;
 use super::record::{Phase, PoolRecord, Replacing};
@@ -92,7 +92,7 @@ impl Pools {
         let vacancy = Vacancy { placement, slot, anew, shut: &shut };
         let chosen = replacement::choose(vacancy, asked, &self.candidates());
         // A spare comes before a donor that lost what it had.
-        match placement.spares.first().filter(|_| asked.is_none()) {
+        match self.able_spare(record).filter(|_| asked.is_none()) {
             Some(spare) if chosen.as_ref().map_or(true, |new| new.donor == old) => {
                 Ok(replacing(spare.clone(), true))
             }
@@ -101,19 +101,5 @@ impl Pools {
                 Ok(replacing(Piece { carved, ..chosen? }, false))
             }
         }
-    }
-
-    /// The spare that the volume has taken by itself, if it has.
-    pub(super) fn taken_spare<'a>(&self, record: &'a PoolRecord) -> Option<&'a Piece> {
-        let head = self.env.nodes.get(&record.placement.head);
-        let volume = health::volume(record, head.as_ref())?;
-        let in_use = |spare: &&Piece| {
-            let serial = record.serials.get(&spare.donor);
-            volume.members.iter().any(|member| {
-                Some(&member.serial) == serial
-                    && matches!(member.state(), MemberState::Rebuilding | MemberState::InSync)
-            })
-        };
-        record.placement.spares.iter().find(in_use)
     }
 }

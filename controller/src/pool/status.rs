@@ -152,6 +152,7 @@ fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
                 "" => format!("{} {}", donor.node, donor.state),
                 detail => format!("{} {}: {detail}", donor.node, donor.state),
             }));
+            remarks.extend(spares_left(record));
         }
         Phase::FailingOver(over) => {
             remarks.push(format!("being brought up on {}", over.head));
@@ -173,6 +174,17 @@ fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
         ));
     }
     remarks
+}
+
+/// Of a pool that used up or lost spares.
+fn spares_left(record: &PoolRecord) -> Option<String> {
+    let (left, asked) = (record.placement.spares.len(), record.spec.spares() as usize);
+    let then = match record.spec.auto_replace() {
+        true => "any eligible node takes the place of who is lost next",
+        false => "`rampool replace` puts a node in the place of who is lost next",
+    };
+    let none = if left == 0 { format!("; {then}") } else { String::new() };
+    (left < asked).then(|| format!("{left} of {asked} spares left{none}"))
 }
 
 fn volatile(record: &PoolRecord) -> String {
@@ -293,6 +305,20 @@ mod tests {
         assert_eq!(pool.state(), PoolState::Failed);
         assert!(pool.alerts[0].contains("lost their memory"), "{:?}", pool.alerts);
         assert!(pool.alerts[0].contains("rampool down demo"), "{:?}", pool.alerts);
+    }
+
+    #[test]
+    fn a_pool_that_has_fewer_spares_than_asked_for_says_so() {
+        let mut record = record();
+        record.spec.spares = Some(2);
+        record.placement.spares = vec![Piece { donor: "n3".into(), ..Piece::default() }];
+        let nodes = [head(["LOGGED_IN"; 2]), node("n2", &PIECE), node("n12", &PIECE)];
+        let last = |record: &PoolRecord| seen(record, &nodes, 2000).remarks.pop().unwrap();
+        assert_eq!(last(&record), "1 of 2 spares left");
+        record.placement.spares.clear();
+        assert!(last(&record).starts_with("0 of 2 spares left; `rampool replace`"));
+        record.spec.spares = Some(0);
+        assert!(!last(&record).contains("spares"));
     }
 
     #[test]

@@ -77,6 +77,7 @@ struct StoredPhase {
     generation: u32,
     #[prost(bool, tag = "9")]
     fenced: bool,
+    /// Why it failed, also while failing over.
     #[prost(string, tag = "10")]
     why: String,
     #[prost(bool, tag = "11")]
@@ -237,6 +238,7 @@ fn phase_out(phase: &Phase) -> StoredPhase {
             generation: over.generation,
             force: over.force,
             fenced: over.fenced,
+            why: over.failed.clone().unwrap_or_default(),
             replacing: over.joining.as_ref().map(replacing_out),
             remains: over.remains.clone(),
             ..bare(6)
@@ -266,6 +268,7 @@ fn phase_in(stored: StoredPhase, pieces: usize) -> Result<Phase, String> {
             generation: stored.generation,
             force: stored.force,
             fenced: stored.fenced,
+            failed: Some(stored.why).filter(|why| !why.is_empty()),
             joining,
             remains: stored.remains,
         })),
@@ -333,8 +336,12 @@ mod tests {
             Just(Phase::Ready),
             any_cause().prop_map(Phase::Released),
             any_replacing().prop_map(Phase::Replacing),
-            (any::<(u32, bool, bool)>(), prop::option::of(any_replacing())).prop_map(
-                |((generation, force, fenced), joining)| {
+            (
+                any::<(u32, bool, bool)>(),
+                prop::option::of(".{1,9}"),
+                prop::option::of(any_replacing())
+            )
+                .prop_map(|((generation, force, fenced), failed, joining)| {
                     let remains = vec![Failure::new(FailureKind::NotNow, "fence").on("n2")];
                     let head = "n9".to_owned();
                     Phase::FailingOver(FailingOver {
@@ -342,11 +349,11 @@ mod tests {
                         generation,
                         force,
                         fenced,
+                        failed,
                         joining,
                         remains,
                     })
-                }
-            ),
+                }),
             (".{0,9}", any::<bool>()).prop_map(|(why, shut)| Phase::Failed(Failed { why, shut })),
             (any_cause(), any::<bool>(), any::<bool>()).prop_map(|(cause, was_ready, force)| {
                 let remains = vec![Failure::new(FailureKind::NotNow, "free").on("n2")];

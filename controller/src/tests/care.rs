@@ -12,13 +12,7 @@ async fn a_drained_node_gets_no_new_pieces_until_it_is_resumed_also_after_a_rest
     let rig = Rig::start(folder.path(), &fake);
     rig.pools.drain(&nodes, Some("new disks")).await.unwrap();
     drop(rig);
-    // The store's lock goes with the last task of the first controller.
-    let rig = loop {
-        if crate::store::Store::open(folder.path()).is_ok() {
-            break Rig::start(folder.path(), &fake);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    };
+    let rig = Rig::start_again(folder.path(), &fake).await;
     let refused = rig.pools.up(&spec()).await.map(drop).unwrap_err();
     assert_eq!(refused.kind(), FailureKind::NotNow);
     assert!(refused.said.contains("n3 is drained: new disks"), "{refused}");

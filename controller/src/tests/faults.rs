@@ -1,9 +1,11 @@
 //! Every call of `up` and `down` refused, its answer lost, its node dead.
 
+use std::time::{Duration, Instant};
+
 use rampool_proto::v1::{FailureKind, PoolState};
 
-use super::fake_nodes::Fault;
-use super::rig::{Rig, finished, gave_up, spec};
+use super::fake_nodes::{FakeNodes, Fault};
+use super::rig::{NODES, Rig, all, finished, gave_up, spec};
 
 /// Every call of `up`, with a node that gets it.
 const MAKING: [(&str, &str); 7] = [
@@ -89,6 +91,65 @@ async fn whatever_fails_in_down_it_is_said_and_a_second_down_finishes() {
             rig.nothing_held();
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_is_out_of_reach_for_a_moment_in_down_it_is_waited_for() {
+    for (node, call) in TAKING.into_iter().filter(|(_, call)| *call != "Unmount") {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&NODES);
+        let rig = Rig::patient(folder.path(), &fake, Duration::from_secs(30));
+        finished(&rig.up(&spec()).await);
+        fake.inject(node, call, Fault::Die);
+        let down = rig.pools.down("demo", false).unwrap();
+        let unreachable = || !rig.nodes.get(node).unwrap().reachable();
+        while !unreachable() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fake.set_alive(node, true);
+        let events = all(down).await;
+        assert_eq!(finished(&events).result.as_ref().unwrap().state(), PoolState::Released);
+        let told = format!("{node} does not answer: it is waited for, at most 30 s");
+        assert!(events.iter().any(|event| event.text == told), "{call}: {events:?}");
+        rig.nothing_held();
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_out_of_reach_for_a_moment_when_an_up_is_undone_nothing_stays_behind() {
+    for (node, call) in [("n1", "Unmount"), ("n1", "Detach"), ("n3", "DestroyExport")] {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeNodes::new(&NODES);
+        let rig = Rig::patient(folder.path(), &fake, Duration::from_secs(30));
+        fake.inject("n1", "Mount", Fault::Refuse(FailureKind::Failed));
+        fake.inject(node, call, Fault::Die);
+        let up = rig.pools.up(&spec()).await.unwrap();
+        fake.until(|fake| fake.calls().contains(&(node.to_owned(), call.to_owned()))).await;
+        while rig.nodes.get(node).unwrap().reachable() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        fake.set_alive(node, true);
+        assert!(gave_up(&all(up).await).advice.is_empty(), "{call}: nothing is still held");
+        assert_eq!(rig.state().await, PoolState::Released, "{call}");
+        rig.nothing_held();
+    }
+}
+
+#[tokio::test]
+async fn whoever_stays_out_of_reach_is_told_when_the_patience_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeNodes::new(&NODES);
+    let patience = Duration::from_millis(300);
+    let rig = Rig::patient(folder.path(), &fake, patience);
+    finished(&rig.up(&spec()).await);
+    for node in ["n2", "n3"] {
+        fake.set_alive(node, false);
+    }
+    let began = Instant::now();
+    assert_eq!(gave_up(&rig.down(false).await).kind(), FailureKind::NotNow);
+    let took = began.elapsed();
+    assert!(took >= patience && took < patience + Duration::from_secs(5), "{took:?}");
+    assert_eq!(fake.held().len(), 2, "they still hold their memory");
 }
 
 #[tokio::test]

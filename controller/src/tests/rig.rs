@@ -31,6 +31,11 @@ pub(super) struct Rig {
 impl Rig {
     /// A controller over these nodes, with its store in `folder`.
     pub(super) fn start(folder: &Path, fake: &Arc<FakeNodes>) -> Self {
+        Self::patient(folder, fake, Duration::from_millis(5))
+    }
+
+    /// One that waits so long for nodes that do not answer when it takes a pool away.
+    pub(super) fn patient(folder: &Path, fake: &Arc<FakeNodes>, patience: Duration) -> Self {
         let agents: Arc<dyn Agents> = Arc::new(FakeAgents(Arc::clone(fake)));
         let (store, loaded) = Store::open(folder).unwrap();
         let (nodes, news) = Nodes::new(Arc::clone(&agents), fake.names());
@@ -45,6 +50,7 @@ impl Rig {
             },
             profiles: BTreeMap::new(),
             mount_root: "/rampool".into(),
+            patience,
             racks: BTreeMap::new(),
         });
         let pools = Pools::new(env, loaded).unwrap();
@@ -57,6 +63,15 @@ impl Rig {
 
     pub(super) fn new(folder: &Path) -> Self {
         Self::start(folder, &FakeNodes::new(&NODES))
+    }
+
+    /// The next controller, on the store of one that was dropped: that lets go of it with its last
+    /// task.
+    pub(super) async fn start_again(folder: &Path, fake: &Arc<FakeNodes>) -> Self {
+        while Store::open(folder).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self::start(folder, fake)
     }
 
     pub(super) async fn up(&self, spec: &PoolSpec) -> Vec<Event> {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::fake_nodes::{FakeNodes, Fault};
 use super::rig::{Rig, all, finished, gave_up, killed_at, spec};
 use crate::agents::Call;
+use crate::pool::health;
 
 const SIX: [&str; 6] = ["n1", "n2", "n3", "n4", "n5", "n6"];
 
@@ -109,6 +110,43 @@ async fn an_evacuated_spare_is_given_up_and_its_pool_stays_as_it_is() {
     let calls = rig.fake.calls();
     let of_head = calls[first..].iter().find(|(node, _)| node == "n1").unwrap();
     assert_eq!(of_head.1, "Detach", "{calls:?}");
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_spare_whose_donor_was_booted_anew_is_given_up_and_its_donor_is_free_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mended() }).await);
+    assert_eq!(rig.pools.record("demo").unwrap().placement.spares[0].donor, "n6");
+    rig.fake.reboot("n6");
+    let spares = || rig.pools.record("demo").unwrap().placement.spares.len();
+    until(|| spares() == 0, "the pool believes that it has a spare").await;
+    until(|| rig.pools.record("demo").unwrap().debts.is_empty(), "its memory is owed").await;
+    let told = rig.pools.events("demo").await.unwrap();
+    let why = "the spare of n6 is lost (the node was booted anew): the pool does without it";
+    assert!(told.iter().any(|event| event.text == why), "{told:?}");
+    let remarks = rig.pools.status("demo").await.unwrap().remarks.join("\n");
+    assert!(remarks.contains("0 of 1 spares left"), "{remarks}");
+    rig.fake.reboot("n3");
+    until(|| donors(&rig) == ["n2", "n6", "n4", "n5"], "nobody takes its place").await;
+    assert_eq!(rig.fake.lends("n6"), ["demo.1 of demo.2".to_owned()].into());
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_lost_spare_takes_nobodys_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    finished(&rig.up(&PoolSpec { donors: "n[2-6]".into(), spares: Some(1), ..mended() }).await);
+    rig.fake.reboot("n6");
+    rig.fake.reboot("n3");
+    until(|| carved(&rig, 1) == 2, "nobody takes its place").await;
+    rig.until(PoolState::Ready).await;
+    assert!(rig.pools.record("demo").unwrap().placement.spares.is_empty());
+    assert_eq!(rig.fake.writers(), ["n1 demo.1"]);
     finished(&rig.down(false).await);
     rig.nothing_held();
 }
@@ -223,6 +261,84 @@ async fn a_split_through_the_mirror_is_refused_and_nothing_is_changed() {
     assert_eq!(rig.pools.record("demo").unwrap().lacking, [2].into());
     rig.fake.set_alive("n4", true);
     until(|| rig.fake.lends("n4").is_empty(), "who did not confirm is not wiped").await;
+}
+
+/// Of n2 and n3, on n1.
+fn pair() -> PoolSpec {
+    PoolSpec { donors: "n[2-3]".into(), ..mirror() }
+}
+
+/// One of the pair was booted anew, then its head is lost.
+async fn lose_one_then_the_head(rig: &Rig) {
+    finished(&rig.up(&pair()).await);
+    rig.fake.reboot("n2");
+    rig.until(PoolState::Degraded).await;
+    let volume = || {
+        let record = rig.pools.record("demo").unwrap();
+        health::volume(&record, rig.nodes.get("n1").as_ref()).unwrap()
+    };
+    until(|| volume().lacking == 1, "the head does not say so").await;
+    rig.fake.set_alive("n1", false);
+    until(|| !rig.nodes.get("n1").unwrap().reachable(), "it seems to answer").await;
+}
+
+#[tokio::test]
+async fn a_donor_that_was_booted_anew_does_not_keep_the_other_from_another_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    lose_one_then_the_head(&rig).await;
+    finished(&failover(&rig, "n6").await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+    // What was still on its way to it for the old head is refused.
+    let pool = Some(PoolId { name: "demo".into(), generation: 1 });
+    let late = CreateExportRequest { pool, bytes: 1, ..Default::default() };
+    let refused = rig.fake.carry_out("n2", &Call::CreateExport(late)).unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::Conflict, "{refused}");
+    finished(&replace(&rig, "n2", "n2").await);
+    assert_eq!(rig.fake.lends("n2"), ["demo.2 of demo.3".to_owned()].into());
+    rig.fake.set_alive("n1", true);
+    until(|| rig.pools.record("demo").unwrap().debts.is_empty(), "the debt stands").await;
+    finished(&rig.down(false).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn whether_the_other_of_a_pair_has_all_is_not_guessed() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+    lose_one_then_the_head(&first).await;
+    let fake = Arc::clone(&first.fake);
+    drop(first);
+    // It never heard of that head.
+    let rig = Rig::start_again(folder.path(), &fake).await;
+    until(|| rig.nodes.get("n2").unwrap().reachable(), "n2 does not answer").await;
+    until(|| rig.nodes.get("n3").unwrap().reachable(), "n3 does not answer").await;
+    until(|| rig.nodes.get("n6").unwrap().reachable(), "n6 does not answer").await;
+    let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
+    assert!(refused.said.contains("n2 lost what they had"), "{refused}");
+    assert!(refused.advice.contains("--force"), "{refused}");
+    assert_eq!(rig.pools.record("demo").unwrap().assembly.generation, 1);
+    finished(&all(rig.pools.failover("demo", "n6", true).await.unwrap()).await);
+    assert_eq!(rig.fake.writers(), ["n6 demo.2"]);
+}
+
+#[tokio::test]
+async fn a_failed_pool_whose_donor_falls_silent_on_the_way_waits_for_it() {
+    for (call, node) in [("FenceExport", "n3"), ("CreateExport", "n3")] {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
+        finished(&rig.up(&mirror()).await);
+        finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+        rig.fake.inject(node, call, Fault::Die);
+        let events = failover(&rig, "n6").await;
+        assert!(gave_up(&events).said.contains("may lack acknowledged data"), "{call}");
+        assert_eq!(rig.state().await, PoolState::FailingOver, "{call}");
+        rig.fake.set_alive(node, true);
+        rig.until(PoolState::Ready).await;
+        assert!(rig.pools.record("demo").unwrap().lacking.is_empty(), "{call}");
+        finished(&rig.down(true).await);
+        rig.nothing_held();
+    }
 }
 
 #[tokio::test]

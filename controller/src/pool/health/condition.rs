@@ -62,10 +62,14 @@ pub type Knows<'a> = dyn Fn(&str) -> Option<Known> + 'a;
 /// The health of the volume as the head sees it, where it answers and holds one.
 #[must_use]
 pub fn volume(record: &PoolRecord, head: Option<&Known>) -> Option<VolumeHealth> {
+    volume_in(record, head?.current()?)
+}
+
+/// The health of the volume as an inventory of the head has it.
+pub(super) fn volume_in(record: &PoolRecord, inventory: &Inventory) -> Option<VolumeHealth> {
     let id = PoolId::from(&record.assembly);
-    let holdings = &head?.current()?.holdings;
     let of_it = |kind| move |h: &&Holding| h.kind() == kind;
-    let volume = holdings.iter().filter(of_it(HoldingKind::Volume));
+    let volume = inventory.holdings.iter().filter(of_it(HoldingKind::Volume));
     volume.filter(|h| h.pool.as_ref() == Some(&id)).find_map(|h| h.health.clone())
 }
 

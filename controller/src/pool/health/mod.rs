@@ -3,10 +3,13 @@
 //! | module | idea |
 //! | --- | --- |
 //! | `condition` | what became of each of its pieces |
+//! | `last_word` | whether those who kept their memory have all that was acknowledged |
 //! | `verdict` | what should be done: nothing, repair, or give it up |
 
 mod condition;
+mod last_word;
 mod verdict;
 
 pub use condition::{Condition, Knows, conditions, holds, lost, lost_memory, volume};
-pub use verdict::{GRACE_MS, Verdict, Watched, may_begin_anew};
+pub use last_word::have_all;
+pub use verdict::{GRACE_MS, Verdict, Watched, lost_spare, may_begin_anew};

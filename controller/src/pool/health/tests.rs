@@ -6,6 +6,7 @@ use rampool_proto::v1::{Holding, HoldingKind, Inventory, Placement, PoolId, Pool
 use super::*;
 use crate::nodes::{Contact, Known};
 use crate::planner::redundancy::bears;
+use crate::pool::health::have_all;
 use crate::pool::record::{Replacing, samples};
 
 const NOW: u64 = 1_000_000;
@@ -343,6 +344,72 @@ fn a_donor_begins_anew_only_where_its_memory_is_lost_its_head_knows_and_the_pool
     let (record, mut world) = stripe();
     world.reboot("n3");
     assert!(!may_begin_anew(&record, 1, &world.knows()), "a stripe bears nothing");
+}
+
+#[test]
+fn a_spare_whose_donor_lost_the_memory_is_lost_unless_it_fills_a_place() {
+    let lost = |record: &PoolRecord, world: &World| lost_spare(record, &world.knows());
+    let (mut record, mut world) = mirror(&["n6", "n7"]);
+    assert_eq!(lost(&record, &world), None);
+    world.silence("n6");
+    assert_eq!(lost(&record, &world), None, "it may be back with what it has");
+    world.reboot("n7");
+    assert_eq!(lost(&record, &world), Some(("n7".into(), "the node was booted anew".into())));
+    assert_ne!(now(&record, &world), Verdict::Well);
+    let (_, mut world) = mirror(&["n6", "n7"]);
+    world.change("n7", |inventory| drop(inventory.holdings.pop()));
+    let why = "the node no longer exports it";
+    assert_eq!(lost(&record, &world), Some(("n7".into(), why.into())));
+    world.silence("n1");
+    assert_eq!(lost(&record, &world), None, "only its head can let go of it");
+    let (_, mut world) = mirror(&["n6", "n7"]);
+    world.reboot("n7");
+    world.member(5, MemberState::Rebuilding);
+    assert_eq!(lost(&record, &world), None, "it is mended as a member is");
+    world.member(5, MemberState::Faulty);
+    record.phase = Phase::Creating;
+    assert_eq!(lost(&record, &world), None);
+}
+
+#[test]
+fn who_kept_its_memory_has_all_where_the_head_counted_on_it_after_the_others_were_lost() {
+    let all = |record: &PoolRecord, world: &World| {
+        have_all(record, &[1].into(), &[0].into(), &world.knows())
+    };
+    let reached = |world: &mut World, node: &str, since_ms: u64| {
+        world.0.get_mut(node).unwrap().contact = Contact::Reachable { since_ms };
+    };
+    let record = record(Redundancy::Mirror, &["n2", "n3"], &[]);
+    let begin = || {
+        let mut world = World::of(&record);
+        world.reboot("n2");
+        reached(&mut world, "n2", NOW);
+        world
+    };
+    let mut world = begin();
+    assert!(!all(&record, &world), "n3 may have been given up before n2 was lost");
+    reached(&mut world, "n2", NOW - 10_000);
+    assert!(all(&record, &world), "when the head last spoke, n2 was lost already");
+    world.silence("n1");
+    assert!(all(&record, &world), "it said so before it fell silent");
+    let mut world = begin();
+    world.member(0, MemberState::Faulty);
+    assert!(all(&record, &world), "from then on n3 is the last copy");
+    world.member(1, MemberState::Rebuilding);
+    assert!(!all(&record, &world));
+    world.member(1, MemberState::InSync);
+    world.change("n1", |inventory| {
+        let health = inventory.holdings.iter_mut().find_map(|h| h.health.as_mut());
+        health.unwrap().broken = true;
+    });
+    assert!(!all(&record, &world), "writes failed on both");
+    let mut world = begin();
+    world.member(0, MemberState::Faulty);
+    world.reboot("n1");
+    assert!(!all(&record, &world), "it was booted anew: what it said before is not known");
+    let mut world = World::of(&record);
+    world.change("n2", |inventory| inventory.holdings.clear());
+    assert!(!all(&record, &world), "nobody knows when its memory went");
 }
 
 #[test]

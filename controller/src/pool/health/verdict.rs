@@ -102,6 +102,26 @@ impl Watched {
     }
 }
 
+/// The first spare of a pool in use that it only believes to have, and why: its donor answers,
+/// without the memory. One that fills a place is a member, and mended as such.
+#[must_use]
+pub fn lost_spare(record: &PoolRecord, knows: &Knows<'_>) -> Option<(String, String)> {
+    if record.phase != Phase::Ready {
+        return None;
+    }
+    let look = Look::new(record, knows);
+    // Only the head can let go of it.
+    look.volume.as_ref()?;
+    let spares = record.placement.spares.iter().zip(&look.conditions[look.width()..]);
+    let mut lost = spares.filter_map(|(spare, condition)| match condition {
+        Condition::Lost(why) if !look.fills_a_place(spare) => {
+            Some((spare.donor.clone(), why.clone()))
+        }
+        _ => None,
+    });
+    lost.next()
+}
+
 /// Whether the donor that has this place may begin anew in it: what it had is lost, its head does
 /// without it, and the pool bears that.
 #[must_use]
@@ -245,16 +265,17 @@ impl<'a> Look<'a> {
     fn taken_over(&self, out: &[usize]) -> Option<Verdict> {
         let volume = self.volume.as_ref()?;
         let first = *out.first()?;
-        let took = |spare: &&Piece| {
-            let own = volume.members.iter().find(|member| is_of(self.record, member, spare));
-            own.is_some_and(|own| {
-                matches!(own.state(), MemberState::Rebuilding | MemberState::InSync)
-            })
-        };
-        let spare = self.record.placement.spares.iter().find(took)?;
+        let spare = self.record.placement.spares.iter().find(|spare| self.fills_a_place(spare))?;
         let place = volume.members.iter().position(|m| is_of(self.record, m, spare))?;
         let slot = if out.contains(&place) { place } else { first };
         Some(Verdict::Replace { slot, spare: Some(spare.donor.clone()) })
+    }
+
+    /// Whether the volume has this spare in somebody's place.
+    fn fills_a_place(&self, spare: &Piece) -> bool {
+        let members = self.volume.iter().flat_map(|volume| &volume.members);
+        let mut own = members.filter(|member| is_of(self.record, member, spare));
+        own.any(|own| matches!(own.state(), MemberState::Rebuilding | MemberState::InSync))
     }
 
     /// Members that were cut off and are back, with what they had.

@@ -9,22 +9,30 @@ use rampool_proto::v1::Failure;
 
 use super::{Command, Machine, State, Step};
 use crate::pool::record::{FailingOver, PoolRecord};
-use crate::pool::takeover;
+use crate::pool::takeover::{self, Standing};
 
 impl Machine {
     pub(super) fn fail_over(&mut self, head: String, generation: u32, force: bool) -> Vec<Command> {
-        let joining = match &self.state {
-            State::Ready | State::Failed(_) => None,
-            State::Replacing(replacing) => Some(replacing.clone()),
-            State::FailingOver(over) => over.joining.clone(),
+        let (joining, failed) = match &self.state {
+            State::Ready => (None, None),
+            State::Failed(failed) => (None, Some(failed.why.clone())),
+            State::Replacing(replacing) => (Some(replacing.clone()), None),
+            State::FailingOver(over) => (over.joining.clone(), over.failed.clone()),
             _ => return Vec::new(),
         };
         if !self.settled() {
             return Vec::new();
         }
         self.refusal = None;
-        let over =
-            FailingOver { head, generation, force, fenced: false, joining, remains: Vec::new() };
+        let over = FailingOver {
+            head,
+            generation,
+            force,
+            fenced: false,
+            failed,
+            joining,
+            remains: Vec::new(),
+        };
         let note = |record: &mut PoolRecord| record.given = record.given().max(generation);
         let mut commands = vec![self.enter(State::FailingOver(over), note)];
         commands.extend(self.fail_over_on());
@@ -74,7 +82,9 @@ impl Machine {
     fn fenced(&mut self, confirmed: &BTreeSet<usize>) -> Vec<Command> {
         let State::FailingOver(over) = &self.state else { return Vec::new() };
         let silent = std::mem::take(&mut self.stage.failed).into_values();
-        if let Err(why) = takeover::decide(&self.record, confirmed, over.force) {
+        // Who has its memory is known when it exports it.
+        let known = Standing::confirmed(confirmed.clone());
+        if let Err(why) = takeover::decide(&self.record, &known, over.force) {
             return self.stay(std::iter::once(why).chain(silent).collect());
         }
         let absent: BTreeSet<usize> =
@@ -90,14 +100,17 @@ impl Machine {
 
     /// The confirmed donors were asked to export to the new head. Where the pool works without
     /// those that were lost since, it comes up without them: they are faulty members like any,
-    /// taken back or replaced later.
+    /// taken back or replaced later. One that had failed comes up whole.
     fn exported(&mut self) -> Vec<Command> {
+        let State::FailingOver(over) = &self.state else { return Vec::new() };
         let lost: BTreeSet<usize> = self.stage.failed.keys().filter_map(number).collect();
-        if takeover::works_without(&self.record, &lost) {
-            return self.call([Step::Attach], false);
+        match takeover::decide_exported(&self.record, &lost, over.force) {
+            Ok(()) => self.call([Step::Attach], false),
+            Err(why) => {
+                let failures = std::mem::take(&mut self.stage.failed).into_values();
+                self.stay(std::iter::once(why).chain(failures).collect())
+            }
         }
-        let failures = std::mem::take(&mut self.stage.failed);
-        self.stay(failures.into_values().collect())
     }
 
     /// It is mounted on the new head.

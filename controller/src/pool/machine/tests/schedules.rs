@@ -9,7 +9,7 @@ use super::world::{NODES, World};
 fn act(world: &mut World, what: u8, pick: usize) {
     let node = NODES[pick % NODES.len()];
     let insists = pick.is_multiple_of(7);
-    match what % 43 {
+    match what % 45 {
         0..=16 => world.deliver(pick, pick.is_multiple_of(5)),
         17 => world.lose(pick / 2, pick.is_multiple_of(2)),
         18 | 19 => world.delay(pick),
@@ -33,6 +33,8 @@ fn act(world: &mut World, what: u8, pick: usize) {
         38 => world.input(Input::Readd),
         39..=41 => world.begin_anew(pick % 4),
         42 => world.reboot(NODES[1 + pick % 4]),
+        43 => world.give_up_spare(pick),
+        44 => world.give_up_lost_spares(),
         _ => {}
     }
 }
@@ -50,6 +52,14 @@ fn check_end(world: &World) {
         // Where too much is lost, or a mount, only a person can say what is next.
         _ if excuses.data_lost || (excuses.failed && excuses.head_forced) => {}
         State::Ready | State::Failed(_) => check_in_use(world),
+        // One that had failed comes up whole, or when a person insists.
+        State::FailingOver(over) if over.failed.is_some() && !over.force => {
+            let there = |piece: &rampool_proto::v1::Piece| {
+                world.nodes.has(&piece.donor, &record.carved(piece))
+            };
+            let whole = record.live().all(|number| there(record.member(number)));
+            assert!(!whole, "it ends in {:?}, {:?}", record.phase, world.machine.refusal());
+        }
         State::Replacing(_) | State::FailingOver(_) => {
             let lacks = !record.lacking.is_empty();
             assert!(lacks, "it ends in {:?}, {:?}", record.phase, world.machine.refusal());
@@ -73,14 +83,13 @@ fn check_in_use(world: &World) {
         let lends = world.nodes.lends(node);
         let piece = live.iter().find(|piece| piece.donor == node);
         let wanted = piece.map(|piece| format!("{} of {}", record.assembly, record.carved(piece)));
-        let is_spare = record.placement.spares.iter().any(|spare| spare.donor == node);
         match wanted {
             // One that was lost in a change of heads is a faulty member until it is replaced.
             Some(_)
                 if record.formed != 0 && !world.nodes.has_session(head, &record.assembly, node) => {
             }
-            // Nobody mends a spare, or a failed pool.
-            Some(_) if lends.is_empty() && (is_spare || failed) => {}
+            // Nobody mends a failed pool.
+            Some(_) if lends.is_empty() && failed => {}
             Some(wanted) => assert_eq!(lends, [wanted].into(), "{node}"),
             None if world.owed_by(node) => {}
             // What came late to the head itself, or with a session of it, goes with the pool.

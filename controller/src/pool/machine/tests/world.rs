@@ -13,7 +13,7 @@ use crate::agents::{Answer, Call};
 use crate::planner::redundancy::survives;
 use crate::pool::record::{Owed, Replacing, samples};
 use crate::pool::steps::{self, Exports, Settings};
-use crate::pool::takeover;
+use crate::pool::takeover::{self, Standing};
 use crate::tests::model::{GIB, ModelNodes};
 
 /// n0 is the first head; n1 to n4 lend; n5 is a spare where there are any; the others are free.
@@ -365,29 +365,50 @@ impl World {
         }));
     }
 
+    /// A pool does without a spare, as somebody asks for it.
+    pub(super) fn give_up_spare(&mut self, pick: usize) {
+        let spares = &self.record().placement.spares;
+        if let Some(spare) = spares.get(pick % spares.len().max(1)) {
+            let donor = spare.donor.clone();
+            self.input(Input::GiveUpSpare(donor));
+        }
+    }
+
+    /// As the room that looks after pools asks for it.
+    pub(super) fn give_up_lost_spares(&mut self) {
+        let record = self.record();
+        let (head, target) = (&record.placement.head, &record.assembly);
+        let lost =
+            |spare: &&Piece| !self.nodes.has_piece(&spare.donor, &record.carved(spare), target);
+        let lost = record.placement.spares.iter().find(lost).map(|spare| spare.donor.clone());
+        let heads = self.nodes.0[head].alive && self.nodes.works(head, target).is_some();
+        if let Some(donor) = lost.filter(|donor| heads && self.nodes.0[donor].alive) {
+            self.input(Input::GiveUpSpare(donor));
+        }
+    }
+
     pub(super) fn begin_failover(&mut self, head: &str, force: bool) {
         let record = self.record();
         let open = matches!(
             record.phase,
             Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_)
         );
-        let given_up = matches!(record.phase, Phase::Failed(_)) && !force;
-        if !open
-            || given_up
-            || !self.machine.settled()
-            || record.owes(head)
-            || record.placement.head == head
-        {
+        if !open || !self.machine.settled() || record.owes(head) || record.placement.head == head {
             return;
         }
         // As the room that asks for it checks.
-        let reachable = |number: &usize| {
+        let answers = |number: &usize| {
             let piece = record.member(*number);
-            let kept = self.nodes.has(&piece.donor, &record.carved(piece));
-            !piece.local && self.nodes.0[&piece.donor].alive && kept
+            !piece.local && self.nodes.0[&piece.donor].alive
         };
-        let reachable = record.live().filter(reachable).collect();
-        if takeover::decide(record, &reachable, force).is_err() {
+        let shut: BTreeSet<usize> = record.live().filter(answers).collect();
+        let has = |number: &usize| {
+            let piece = record.member(*number);
+            self.nodes.has(&piece.donor, &record.carved(piece))
+        };
+        let kept = shut.iter().copied().filter(has).collect();
+        // No member is ever behind the others here.
+        if takeover::decide(record, &Standing { shut, kept, whole: true }, force).is_err() {
             return;
         }
         let generation = record.given() + 1;
@@ -444,6 +465,8 @@ impl World {
             self.input(Input::Retry);
             self.run_quietly();
             self.begin_anew(round % 4);
+            self.run_quietly();
+            self.give_up_lost_spares();
         }
         self.run_quietly();
         self.sweep();
