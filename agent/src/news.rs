@@ -1,7 +1,7 @@
 //! What changes without a call: a donor falls silent, an array loses a member or has it back.
 //!
-//! Nothing tells of all of it, so sysfs is asked once a second, and only while this node holds
-//! sessions or arrays. No disk is touched.
+//! Nothing tells of all of it, so sysfs and the kernel's log are asked once a second, and only
+//! while this node holds sessions or arrays. No disk is touched.
 
 use std::sync::Arc;
 use std::time::Duration;

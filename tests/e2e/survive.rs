@@ -111,6 +111,35 @@ fn a_stripe_whose_donor_lost_its_memory_fails_at_once_and_goes_without_a_reboot(
     })
 }
 
+/// All donors answer, and hold their pieces, before anybody hears of what was.
+#[test]
+fn a_stripe_whose_head_waited_in_vain_is_failed_when_its_link_is_healed() -> Result<()> {
+    boot("invain", 4)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        up(cluster, "w", "--size 320MiB --patience 5s --head n2 --donors n[3-4]")?;
+        let head = cluster.node("n2");
+        let work = Load::begin(head, "/rampool/w", SEED)?;
+        work.wait_acknowledged(20, LONG)?;
+        cluster.kill_program("n2", "rampool-agent")?;
+        head.cut()?;
+        let report = work.wait_errors(LONG)?;
+        head.heal()?;
+        let states = "cat /sys/class/iscsi_session/*/state | sort -u";
+        head.sh(&format!("until test \"$({states})\" = LOGGED_IN; do sleep 0.05; done"))?;
+        cluster.start_agent("n2")?;
+        cluster.wait_reachable(&["n2"])?;
+        let known = Instant::now();
+        let failed = until(cluster, "w", "failed", |pool| pool["state"] == "failed")?;
+        println!("failed {:?} after its head answered again", known.elapsed());
+        ensure!(known.elapsed() < Duration::from_secs(5), "{:?}", known.elapsed());
+        ensure!(failed.to_string().contains("longer than its patience"), "for what? {failed}");
+        cluster.rampool(&["failover", "w", "--head", "n1"])?.ok()?;
+        load::compare_files(cluster.node("n1"), "/rampool/w", &report.log)?;
+        down(cluster, "w")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
 #[test]
 fn what_was_synced_comes_up_on_another_head_when_the_head_dies() -> Result<()> {
     boot("failover", 5)?.run(|cluster| {

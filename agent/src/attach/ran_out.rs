@@ -14,7 +14,8 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::libc;
 
-use super::{disks, sessions};
+use super::disks;
+use super::sessions::{self, Session};
 use crate::node::Node;
 
 /// The kernel gives one record at a time, and none is longer (`PRINTKRB_RECORD_MAX`).
@@ -52,14 +53,23 @@ impl RanOut {
         for line in heard.unread(&node.roots.dev.join("kmsg")).lines().filter_map(parse) {
             match line {
                 Line::Loaded => heard.sessions.clear(),
-                Line::RanOut(id) if is_in_use(node, id) => {
-                    tracing::warn!(session = id, "the patience with a donor ran out");
-                    heard.sessions.insert(id);
+                Line::RanOut(id) => {
+                    if let Some(Session { assembly, donor, .. }) = in_use(node, id) {
+                        tracing::warn!(%assembly, donor, "the patience with a donor ran out");
+                        heard.sessions.insert(id);
+                    }
                 }
-                Line::RanOut(_) => {}
             }
         }
         heard.sessions.clone()
+    }
+
+    /// Whether the session of the disk `name` is one of them.
+    pub(crate) fn includes(&self, node: &Node, name: &str) -> bool {
+        let of_disk =
+            |session: &Session| session.disk(&node.roots).is_some_and(|disk| disk.name == name);
+        let session = sessions::list(node).into_iter().find(of_disk);
+        session.is_some_and(|session| self.sessions(node).contains(&session.id))
     }
 }
 
@@ -100,11 +110,11 @@ fn open(path: &Path) -> Option<File> {
         .ok()
 }
 
-/// What is not yet part of a volume, nobody has got errors from.
-fn is_in_use(node: &Node, id: u32) -> bool {
-    let session = sessions::list(node).into_iter().find(|session| session.id == id);
-    let disk = session.and_then(|session| session.disk(&node.roots));
-    disk.is_some_and(|disk| !disks::holders(&node.roots, &disk.name).is_empty())
+/// The session of this number, if its disk is part of a volume: else nobody has got errors.
+fn in_use(node: &Node, id: u32) -> Option<Session> {
+    let session = sessions::list(node).into_iter().find(|session| session.id == id)?;
+    let disk = session.disk(&node.roots)?;
+    (!disks::holders(&node.roots, &disk.name).is_empty()).then_some(session)
 }
 
 /// A record is `number,sequence,time,flags;text` (Documentation/ABI/testing/dev-kmsg).
@@ -183,6 +193,7 @@ pub(crate) mod tests {
         let remembered = |node: &Node| node.ran_out.sessions(node).into_iter().collect::<Vec<_>>();
         assert_eq!(remembered(&node), [2]);
         assert_eq!(remembered(&node), [2]);
+        assert!(node.ran_out.includes(&node, "sd2") && !node.ran_out.includes(&node, "sd1"));
         // An agent that was not there finds it in the log.
         assert_eq!(remembered(&fake(folder.path())), [2]);
         fs::create_dir(node.roots.blocks().join("sd1/holders/dm-0")).unwrap();

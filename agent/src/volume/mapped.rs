@@ -31,6 +31,8 @@ pub(super) struct Moving {
     pub(super) done: u64,
     /// In bytes.
     pub(super) total: u64,
+    /// A read or a write of one of them has failed, and counts as done all the same.
+    pub(super) failed: bool,
 }
 
 /// The block device with this name in the device mapper.
@@ -73,13 +75,9 @@ pub(super) fn moving(node: &Node, assembly: &Assembly) -> Option<Moving> {
     let dmsetup = node.programs.dmsetup.path().ok()?;
     // It may have ended since.
     let status = command::succeed(dmsetup, &["status", &mapped], DEADLINE).ok()?.stdout;
-    let (from, to, done, total) = parse_status(&status)?;
-    Some(Moving {
-        from: by_number(&node.roots, from)?,
-        to: by_number(&node.roots, to)?,
-        done,
-        total,
-    })
+    let Status { from, to, done, total, failed } = parse_status(&status)?;
+    let name = |number| by_number(&node.roots, number);
+    Some(Moving { from: name(from)?, to: name(to)?, done, total, failed })
 }
 
 fn by_number(roots: &Roots, number: &str) -> Option<String> {
@@ -88,18 +86,31 @@ fn by_number(roots: &Roots, number: &str) -> Option<String> {
     names.find(|name| disks::number(roots, name) == Some(number))
 }
 
-/// Of a mirror: `start length mirror 2 from to done/total ...`, the last two in regions.
-fn parse_status(status: &str) -> Option<(&str, &str, u64, u64)> {
+/// A [`Moving`], its disks by their numbers.
+#[derive(Debug, PartialEq, Eq)]
+struct Status<'a> {
+    from: &'a str,
+    to: &'a str,
+    done: u64,
+    total: u64,
+    failed: bool,
+}
+
+/// Of a mirror: `start length mirror 2 from to done/total 1 health ...`, the share in regions, the
+/// health a letter for each disk: `A` where nothing failed since the move was begun or gone on
+/// with (`device_status_char`, drivers/md/dm-raid1.c).
+fn parse_status(status: &str) -> Option<Status<'_>> {
     status.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
-        let [_, length, "mirror", "2", from, to, share, ..] = words.as_slice() else {
+        let [_, length, "mirror", "2", from, to, share, "1", health, ..] = words.as_slice() else {
             return None;
         };
         let (done, regions) = share.split_once('/')?;
         let (done, regions): (u64, u64) = (done.parse().ok()?, regions.parse().ok()?);
         let total = length.parse::<u64>().ok()?.checked_mul(SECTOR)?;
         let done = u128::from(total) * u128::from(done.min(regions)) / u128::from(regions.max(1));
-        Some((*from, *to, u64::try_from(done).ok()?, total))
+        let done = u64::try_from(done).ok()?;
+        Some(Status { from, to, done, total, failed: *health != "AA" })
     })
 }
 
@@ -109,9 +120,14 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_mirror_tells_what_it_copies_and_how_far_it_is() {
-        let status = "0 520192 mirror 2 8:16 8:32 127/254 1 AA 1 core\n";
-        assert_eq!(parse_status(status), Some(("8:16", "8:32", 133_169_152, 266_338_304)));
+    fn a_mirror_tells_what_it_copies_how_far_it_is_and_what_failed() {
+        let status = |health| format!("0 520192 mirror 2 8:16 8:32 127/254 1 {health} 1 core\n");
+        for (health, failed) in [("AA", false), ("AS", true), ("AD", true), ("RA", true)] {
+            let told = status(health);
+            let (done, total) = (133_169_152, 266_338_304);
+            let wanted = Status { from: "8:16", to: "8:32", done, total, failed };
+            assert_eq!(parse_status(&told), Some(wanted), "{health}");
+        }
         for odd in ["", "0 520192 striped 2", "0 520192 mirror 2 8:16 8:32 x/y", "0 1 mirror 2"] {
             assert_eq!(parse_status(odd), None, "{odd}");
         }

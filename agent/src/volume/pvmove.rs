@@ -18,16 +18,25 @@ use crate::names;
 use crate::node::Node;
 use crate::outcome::{During, Outcome, failure};
 
+/// Whatever it has, the volume could not count on it.
+const NEW_WAS_LOST: &str = "the patience with the new disk's donor ran out since it was attached";
+
 /// What is copied, as far as it is known.
 pub(super) fn look(node: &Node, assembly: &Assembly) -> Seen {
     match mapped::moving(node, assembly) {
-        // The device mapper goes on as if it copied.
-        Some(moving) if disks::is_lost(&node.roots, &moving.to) => Seen::Idle,
+        Some(moving) if has_failed(node, &moving) => Seen::Idle,
         Some(moving) => {
             Seen::Copying(Progress { done: moving.done, total: moving.total, per_second: 0 })
         }
         None => Seen::Idle,
     }
+}
+
+/// The device mapper goes on as if it copied, and to the end.
+fn has_failed(node: &Node, moving: &Moving) -> bool {
+    moving.failed
+        || disks::is_lost(&node.roots, &moving.to)
+        || node.ran_out.includes(node, &moving.to)
 }
 
 /// The next thing to do.
@@ -65,13 +74,19 @@ pub(super) fn step(node: &Node, volume: &Volume, wanted: &Replacement) -> Outcom
                 .by(volume.device.display().to_string())
                 .into());
         }
-        if disks::is_lost(&node.roots, &new.name) {
+        if has_failed(node, &moving) {
             return Err(failure(FailureKind::Failed, NEW_FAILED)
                 .by(new.device(&node.roots).display().to_string())
                 .into());
         }
         watch(node, &group, &stack(node, volume, &[new])).during("go on moving the disk")?;
         return Ok(Step::Going);
+    }
+    if node.ran_out.includes(node, &new.name) {
+        return Err(failure(FailureKind::Failed, NEW_WAS_LOST)
+            .by(new.device(&node.roots).display().to_string())
+            .advising("detach its donor and attach it again")
+            .into());
     }
     let old = disks::by_serial(&node.roots, &wanted.old);
     let old_name = old.as_ref().map(|old| device(node, old)).unwrap_or_default();

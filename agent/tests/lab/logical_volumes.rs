@@ -18,6 +18,7 @@ fn logical_volumes_are_moved_from_disk_to_disk() {
             a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent,
             a_logical_volume_is_stopped_and_put_together_in_the_middle_of_a_move,
             a_logical_volume_whose_new_disk_dies_is_as_it_was,
+            a_move_whose_new_disk_was_lost_while_no_agent_looked_is_undone,
             a_logical_volume_is_put_together_without_the_new_disk_of_a_move,
             a_logical_volume_is_moved_though_an_empty_disk_is_gone,
             a_logical_volume_is_put_together_though_an_empty_disk_is_gone,
@@ -109,6 +110,42 @@ fn a_logical_volume_whose_new_disk_dies_is_as_it_was(ring: &Ring<'_>) {
     load.end();
     ring.down();
     ring.heal(3);
+}
+
+fn a_move_whose_new_disk_was_lost_while_no_agent_looked_is_undone(ring: &Ring<'_>) {
+    lvm_up(ring);
+    ring.write_a_file();
+    ring.head.begin_to_replace(ring.replacement(1, 3));
+    ring.until("moving", Duration::from_secs(30), |health| health.action == "move");
+    ring.cut(3);
+    ring.cluster.kill_agent("n1");
+    ring.head.node.sh("pkill -9 -f pvmov[e] || true").unwrap();
+    let until = |what: &str| {
+        let file = "$(dirname $(grep -l :demo.1.n5 /sys/class/iscsi_session/*/targetname))/state";
+        ring.head.node.sh(&format!("until grep {what} {file}; do sleep 0.05; done")).unwrap();
+    };
+    until("FREE");
+    // The device mapper goes on as if it copied.
+    let failed = "until dmsetup status rp.demo.1-pvmove0 | grep ' A[SD] '; do sleep 0.05; done";
+    ring.head.node.sh(failed).unwrap();
+    ring.heal(3);
+    until("LOGGED_IN");
+    ring.cluster.start_agent("n1");
+    let refused = ring.replace(1, 3).unwrap_err();
+    assert!(refused.said.contains("failed while it was being filled"), "{refused}");
+    let health = ring.health();
+    assert_eq!((health.broken, health.lacking, health.action.as_str()), (false, 0, ""));
+    ring.is_as_written();
+    // Whoever would count on that disk would do so in vain.
+    let refused = ring.replace(1, 3).unwrap_err();
+    assert!(refused.said.contains("ran out since it was attached"), "{refused}");
+    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
+    ring.head.detach(detach).unwrap();
+    ring.attach(&ring.exports[3..4]);
+    ring.replace(1, 3).unwrap();
+    ring.is_as_written();
+    assert!(!ring.health().broken);
+    ring.down();
 }
 
 fn a_logical_volume_is_put_together_without_the_new_disk_of_a_move(ring: &Ring<'_>) {

@@ -91,7 +91,7 @@ pub(crate) fn a_stripe_whose_head_waited_in_vain_is_broken_though_all_is_back(tr
     trio.head.node.sh("sync; true").unwrap();
     is_broken(&health_when_back(trio));
     assert!(!is_whole(trio), "nothing was lost: then what is it called broken for?");
-    // It is the volume that remembers.
+    // What is remembered ends with the sessions.
     down(trio);
     up(trio, VolumeLayout::Md, SHORT);
     down(trio);
