@@ -287,6 +287,63 @@ fn an_evacuated_spare_leaves_its_pool_and_the_node() -> Result<()> {
     })
 }
 
+/// Nobody asks for it, and nobody else is free when a member is lost then.
+#[test]
+fn a_spare_whose_donor_lost_its_memory_is_given_up_and_its_donor_can_lend_anew() -> Result<()> {
+    boot("lostspare", 4)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        let wanted = "--size 320MiB --redundancy mirror --spares 1 --head n1 --donors n[2-4]";
+        up(cluster, "q", wanted)?;
+        let head = cluster.node("n1");
+        let work = Load::begin(head, "/rampool/q", SEED)?;
+        cluster.node("n4").kill()?;
+        cluster.node("n4").boot()?;
+        cluster.wait_reachable(&["n4"])?;
+        let known = Instant::now();
+        let pool = until(cluster, "q", "without its spare", |pool| {
+            pool["spares"].as_array().is_some_and(Vec::is_empty) && pool["state"] == "ready"
+        })?;
+        println!("given up {:?} after n4 answered anew", known.elapsed());
+        ensure!(pool.to_string().contains("0 of 1 spares left"), "{pool}");
+        cluster.node("n3").kill()?;
+        cluster.node("n3").boot()?;
+        until(cluster, "q", "whole again with n4", |pool| {
+            pool["state"] == "ready" && donors(pool) == ["n2", "n4"]
+        })?;
+        let report = work.end(head, LONG)?;
+        ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
+        load::compare_files(head, "/rampool/q", &report.log)?;
+        load::compare_blocks(head, "/rampool/q", &report.blocks)?;
+        down(cluster, "q")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
+#[test]
+fn one_of_a_pair_comes_up_on_another_head_where_the_other_lost_its_memory() -> Result<()> {
+    boot("pair", 5)?.run(|cluster| {
+        let before = cluster.footprints()?;
+        let wanted = "--size 320MiB --redundancy mirror --head n2 --donors n[3-4]";
+        up(cluster, "t", &format!("{wanted} --auto-replace=false"))?;
+        cluster.node("n3").kill()?;
+        until(cluster, "t", "degraded", |pool| pool["state"] == "degraded")?;
+        cluster.node("n3").boot()?;
+        cluster.wait_reachable(&["n3"])?;
+        let work = Load::begin(cluster.node("n2"), "/rampool/t", SEED)?;
+        work.wait_acknowledged(50, LONG)?;
+        cluster.node("n2").kill()?;
+        let report = work.wait_errors(LONG)?;
+        cluster.rampool(&["failover", "t", "--head", "n5"])?.ok()?;
+        load::compare_files(cluster.node("n5"), "/rampool/t", &report.log)?;
+        cluster.rampool(&["replace", "t", "n3"])?.ok()?;
+        load::compare_files(cluster.node("n5"), "/rampool/t", &report.log)?;
+        cluster.node("n2").boot()?;
+        cluster.wait_reachable(&["n2"])?;
+        down(cluster, "t")?;
+        cluster.ensure_as_before(&before)
+    })
+}
+
 #[test]
 fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
     boot("recover", 4)?.run(|cluster| {

@@ -1,6 +1,6 @@
 //! `evacuate`: every piece of memory moves off a node, one pool after the other; a pool whose spare
-//! it lends does without that. Each is an operation of its pool and survives a restart; the rest
-//! is begun by asking again.
+//! it lends does without that. Each is an operation of its pool and survives a restart; that there
+//! are more is in the store, until all were tried.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::operation::is_last;
 use super::record::PoolRecord;
 use super::spare::is_spare;
-use super::{Events, Pools, replace};
+use super::up::FIRST_WORDS;
+use super::{Events, Pools, replace, store_failure};
 use crate::clock::now_ms;
 
 /// Events that a caller may lag behind.
@@ -50,6 +51,9 @@ impl Pools {
         to: &mpsc::Sender<Event>,
     ) {
         let mut failures = Vec::new();
+        failures.extend(self.note_evacuation(node, true).await.err());
+        // What the next controller would not know of is not begun.
+        let pools = if failures.is_empty() { pools } else { &[] };
         for record in pools {
             let name = record.assembly.name.as_str();
             let begun = match is_spare(record, node) {
@@ -72,7 +76,37 @@ impl Pools {
                 }
             }
         }
+        failures.extend(self.note_evacuation(node, false).await.err());
         _ = to.send(last(node, pools, failures.into_iter().next())).await;
+    }
+
+    async fn note_evacuation(&self, node: &str, begun: bool) -> Result<(), Failure> {
+        self.env.store.evacuate(node, begun).await.map_err(store_failure)
+    }
+
+    /// Ends the evacuations that an earlier controller began.
+    pub(super) fn go_on_evacuating(self: &Arc<Self>) {
+        for node in std::mem::take(&mut *Self::lock(&self.evacuated)) {
+            let pools = Arc::clone(self);
+            tokio::spawn(async move { pools.evacuate_on(&node).await });
+        }
+    }
+
+    async fn evacuate_on(self: &Arc<Self>, node: &str) {
+        tracing::info!(node, "its evacuation goes on");
+        let all: Vec<String> = self.env.nodes.all().into_iter().map(|node| node.name).collect();
+        self.env.nodes.wait_known(&all, FIRST_WORDS).await;
+        let ended = match self.evacuate(node) {
+            // Nobody follows it: what was begun is seen through.
+            Ok(_) => return,
+            Err(failure) => {
+                tracing::warn!(node, %failure, "it is not evacuated any further");
+                self.note_evacuation(node, false).await
+            }
+        };
+        if let Err(failure) = ended {
+            tracing::error!(node, %failure, "the end of its evacuation is not recorded");
+        }
     }
 }
 

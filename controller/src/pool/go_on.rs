@@ -18,6 +18,7 @@ impl Pools {
                 self.begin_on(record.assembly.name.as_str(), Input::Restarted);
             }
         }
+        self.go_on_evacuating();
     }
 
     /// Pools of which something is half done or owed, and with which nothing is going on.

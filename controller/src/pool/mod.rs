@@ -114,6 +114,8 @@ pub struct Pools {
     admission: AsyncMutex<()>,
     /// The nodes that take no new pieces, and why.
     drained: Mutex<BTreeMap<String, String>>,
+    /// The nodes whose evacuation an earlier controller did not end.
+    evacuated: Mutex<BTreeSet<String>>,
     /// Leases that were renewed or told of, by pool name.
     leases: Mutex<BTreeMap<String, Lease>>,
     ups: Arc<Semaphore>,
@@ -136,6 +138,7 @@ impl Pools {
             generations: Mutex::new(loaded.generations),
             admission: AsyncMutex::new(()),
             drained: Mutex::new(loaded.drained),
+            evacuated: Mutex::new(loaded.evacuated),
             leases: Mutex::new(loaded.leases),
             ups: Arc::new(Semaphore::new(MOST_UPS)),
         }))

@@ -9,7 +9,7 @@ mod codec;
 mod file;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ const DRAINED: TableDefinition<'_, &str, &str> = TableDefinition::new("drained")
 /// milliseconds since the Unix epoch), how long (in seconds), and how much of the end was told.
 /// Absent likewise.
 const LEASES: TableDefinition<'_, &str, (u32, u64, u64, u8)> = TableDefinition::new("leases");
+/// Nodes off which all that they lend is being moved. Absent likewise.
+const EVACUATED: TableDefinition<'_, &str, ()> = TableDefinition::new("evacuated");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +114,8 @@ pub struct Loaded {
     pub drained: BTreeMap<String, String>,
     /// The leases that were renewed or told of.
     pub leases: BTreeMap<String, Lease>,
+    /// The nodes that were being evacuated.
+    pub evacuated: BTreeSet<String>,
 }
 
 /// The open store. Clones share it; the last one's end writes what waits and closes it.
@@ -179,6 +183,13 @@ impl Store {
         let (done, wait) = oneshot::channel();
         let reason = reason.map(str::to_owned);
         self.send(Write::Drain { nodes: nodes.to_vec(), reason, done })?;
+        wait.await.map_err(|_| stopped())?
+    }
+
+    /// Notes that a node is being evacuated, or is no more.
+    pub async fn evacuate(&self, node: &str, begun: bool) -> Result<(), StoreError> {
+        let (done, wait) = oneshot::channel();
+        self.send(Write::Evacuate { node: node.to_owned(), begun, done })?;
         wait.await.map_err(|_| stopped())?
     }
 
@@ -254,6 +265,11 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
         for entry in leases.iter()? {
             let (name, lease) = entry?;
             loaded.leases.insert(name.value().to_owned(), codec::lease_in(lease.value()));
+        }
+    }
+    if let Some(evacuated) = newer(reading.open_table(EVACUATED))? {
+        for entry in evacuated.iter()? {
+            loaded.evacuated.insert(entry?.0.value().to_owned());
         }
     }
     Ok(loaded)

@@ -43,6 +43,18 @@ async fn what_was_put_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn an_evacuation_is_known_until_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.evacuated.is_empty());
+    store.evacuate("n2", true).await.unwrap();
+    store.evacuate("n3", true).await.unwrap();
+    store.evacuate("n2", false).await.unwrap();
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().1.evacuated, ["n3".to_owned()].into());
+}
+
+#[tokio::test]
 async fn a_forgotten_name_leaves_its_generation_given() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path()).unwrap();

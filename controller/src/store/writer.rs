@@ -7,7 +7,8 @@ use redb::{Database, ReadableTable, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    ASSEMBLIES_KEPT, DRAINED, EVENTS, EVENTS_KEPT, GENERATIONS, LEASES, POOLS, StoreError, codec,
+    ASSEMBLIES_KEPT, DRAINED, EVACUATED, EVENTS, EVENTS_KEPT, GENERATIONS, LEASES, POOLS,
+    StoreError, codec,
 };
 use crate::lease::Lease;
 
@@ -19,6 +20,7 @@ pub(super) enum Write {
     Event { name: String, sequence: u64, bytes: Vec<u8> },
     Forget { name: String, done: Done },
     Drain { nodes: Vec<String>, reason: Option<String>, done: Done },
+    Evacuate { node: String, begun: bool, done: Done },
     Lease { name: String, lease: Lease, done: Done },
     Flush { done: Done },
 }
@@ -76,6 +78,7 @@ fn run(database: &Database, receiver: &mpsc::Receiver<Write>) {
             if let Write::Pool { done, .. }
             | Write::Forget { done, .. }
             | Write::Drain { done, .. }
+            | Write::Evacuate { done, .. }
             | Write::Lease { done, .. }
             | Write::Flush { done } = write
             {
@@ -134,6 +137,14 @@ fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
                     Some(reason) => drop(drained.insert(&**node, &**reason)?),
                     None => drop(drained.remove(&**node)?),
                 }
+            }
+        }
+        Write::Evacuate { node, begun, .. } => {
+            let mut evacuated = writing.open_table(EVACUATED)?;
+            if *begun {
+                evacuated.insert(&**node, ())?;
+            } else {
+                evacuated.remove(&**node)?;
             }
         }
         Write::Lease { name, lease, .. } => {

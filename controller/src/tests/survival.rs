@@ -544,3 +544,27 @@ fn killed_at_any_call_of_a_failover_the_next_controller_finishes_it() {
         );
     }
 }
+
+#[test]
+fn killed_in_the_middle_of_an_evacuation_the_next_controller_empties_the_node() {
+    let of = |rig: &Rig, name: &str| {
+        let record = rig.pools.record(name).unwrap();
+        (record.placement.pieces[0].donor.clone(), record.debts.is_empty())
+    };
+    killed_at(
+        &SIX,
+        ("n1", "ReplaceMember"),
+        async |rig| {
+            finished(&rig.up(&movable()).await);
+            finished(&rig.up(&PoolSpec { name: "other".into(), ..movable() }).await);
+        },
+        async |rig| drop(rig.pools.evacuate("n2").unwrap()),
+        async |rig| {
+            for name in ["demo", "other"] {
+                until(|| of(rig, name).0 != "n2" && of(rig, name).1, name).await;
+            }
+            assert!(rig.fake.lends("n2").is_empty());
+            assert_eq!(rig.fake.writers(), ["n1 demo.1", "n1 other.1"]);
+        },
+    );
+}
