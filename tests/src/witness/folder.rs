@@ -13,6 +13,10 @@ use super::log::{Fate, Line, Log};
 /// So many files live at a time; then the oldest goes for each new one.
 const LIVING: u64 = 400;
 
+/// A file's removal is told so many files ahead, half a second or more: what was told last may
+/// still be on its way when the node loses its power, and the removal be on the disk.
+const AHEAD: u64 = 100;
+
 /// Between two files: the witness watches for what gets lost, and does not compete with fio.
 pub const PAUSE: Duration = Duration::from_millis(5);
 
@@ -35,8 +39,11 @@ pub fn write(
         let begin = Instant::now();
         let sum = keep(root, number).with_context(|| format!("make file {number}"))?;
         tell(Line::Kept { number, sum, took_ms: millis(begin) })?;
-        if let Some(oldest) = number.checked_sub(LIVING).filter(|oldest| *oldest >= first) {
-            tell(Line::Dropping(oldest))?;
+        let before = |files| number.checked_sub(files).filter(|earlier| *earlier >= first);
+        if let Some(soon) = before(LIVING - AHEAD) {
+            tell(Line::Dropping(soon))?;
+        }
+        if let Some(oldest) = before(LIVING) {
             let begin = Instant::now();
             drop_file(root, oldest).with_context(|| format!("remove file {oldest}"))?;
             tell(Line::Dropped { number: oldest, took_ms: millis(begin) })?;
@@ -122,7 +129,8 @@ mod tests {
         let log = written(folder.path(), LIVING + 10);
         assert!(compare(folder.path(), &log).is_empty());
         assert_eq!(log.fates()[&9], Fate::Gone);
-        assert!(matches!(log.fates()[&10], Fate::There(_)));
+        assert_eq!(log.fates()[&10], Fate::Open);
+        assert!(matches!(log.fates()[&(10 + AHEAD)], Fate::There(_)));
     }
 
     #[test]
@@ -130,13 +138,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = written(folder.path(), LIVING + 1);
         let path = |number| path_of(folder.path(), number);
-        fs::remove_file(path(5)).unwrap();
-        fs::write(path(6), "other").unwrap();
+        fs::remove_file(path(205)).unwrap();
+        fs::write(path(206), "other").unwrap();
         fs::write(path(0), "back").unwrap();
         let found = compare(folder.path(), &log);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].contains("file 0 is back"), "{found:?}");
-        assert!(found[1].contains("file 5 was acknowledged"), "{found:?}");
-        assert!(found[2].contains("file 6 has other contents"), "{found:?}");
+        assert!(found[1].contains("file 205 was acknowledged"), "{found:?}");
+        assert!(found[2].contains("file 206 has other contents"), "{found:?}");
     }
 }

@@ -22,7 +22,7 @@ pub enum Line {
         /// How long it took, in milliseconds.
         took_ms: u64,
     },
-    /// The file is about to be removed.
+    /// The file will be removed.
     Dropping(u64),
     /// It is gone, and its folder was forced to the pool.
     Dropped {
