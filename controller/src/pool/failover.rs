@@ -76,6 +76,7 @@ impl Pools {
             let said = format!("{head} still holds an older part of this pool");
             return refused(FailureKind::NotNow, said);
         }
+        self.refuse_stuck_volume(record, head)?;
         self.refuse_mount_point_of_others(record, head)?;
         takeover::decide(record, &self.standing(record), force)
     }
@@ -112,6 +113,29 @@ impl Pools {
             (of(true).collect(), of(false).collect());
         let whole = health::have_all(record, &kept, &lost, &knows);
         Standing { shut: answers.into_keys().collect(), kept, whole }
+    }
+
+    /// A head that was not booted anew may still have what does not work any more: only another
+    /// one begins without it.
+    fn refuse_stuck_volume(&self, record: &PoolRecord, head: &str) -> Result<(), Failure> {
+        let goes_on = matches!(record.phase, Phase::FailingOver(_));
+        if goes_on || record.placement.head != head {
+            return Ok(());
+        }
+        let id = PoolId::from(&record.assembly);
+        let has_volume = |known: crate::nodes::Known| {
+            known.current().is_some_and(|now| health::holds(now, &id, HoldingKind::Volume))
+        };
+        if !self.env.nodes.get(head).is_some_and(has_volume) {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::NotNow, STEP)
+            .on(head)
+            .saying(format!(
+                "{head} still has the volume of {} that does not work",
+                record.assembly
+            ))
+            .advising("name another node as the head: this one is shut out, and cleaned then"))
     }
 
     fn refuse_mount_point_of_others(&self, record: &PoolRecord, head: &str) -> Result<(), Failure> {

@@ -226,6 +226,8 @@ async fn a_failed_pool_comes_up_elsewhere_but_on_a_drained_node_only_by_force() 
     let rig = Rig::start(folder.path(), &FakeNodes::new(&SIX));
     finished(&rig.up(&mirror()).await);
     finished(&all(rig.pools.fail("demo").await.unwrap()).await);
+    let refused = rig.pools.failover("demo", "n1", false).await.map(drop).unwrap_err();
+    assert_eq!(refused.said, "n1 still has the volume of demo.1 that does not work");
     rig.pools.drain(&["n6".to_owned()], Some("new disk")).await.unwrap();
     let refused = rig.pools.failover("demo", "n6", false).await.map(drop).unwrap_err();
     assert_eq!(refused.said, "head n6 is drained: new disk");
