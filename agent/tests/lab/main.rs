@@ -25,5 +25,6 @@ mod replacement;
 mod ring;
 mod serving;
 mod shape;
+mod share;
 mod shutdown;
 mod trio;
