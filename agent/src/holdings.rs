@@ -8,10 +8,11 @@ use crate::mount;
 use crate::node::Node;
 use crate::outcome::Outcome;
 use crate::ramdisk;
+use crate::share;
 use crate::volume;
 
 /// Everything of every pool, in the order it is made: memory, exports, sessions and their
-/// records, volumes, mounts.
+/// records, volumes, mounts, shares.
 pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
     let mut holdings: Vec<_> = ramdisk::list(node)?
         .into_iter()
@@ -44,6 +45,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
         ..Holding::default()
     }));
     holdings.extend(mount::list(node, &volumes)?);
+    holdings.extend(share::list(node)?);
     Ok(holdings)
 }
 

@@ -1,5 +1,5 @@
-//! What a node does when the whole system shuts down: a head unmounts its pools while there is
-//! still a network, so that nothing waits for disks that are gone; a donor keeps its memory to
+//! What a node does when the whole system shuts down: a head unmounts its pools, and a client its
+//! shares, while there is still a network, so that nothing waits for what is gone; a donor keeps its memory to
 //! the end, because only the head can do without it.
 //!
 //! Run by the unit `rampool-shutdown`, whose place in systemd's order is the point of it: an
@@ -17,9 +17,9 @@ use crate::attach::{self, Whose};
 use crate::command;
 use crate::fail::{self, Impatience};
 use crate::holdings;
-use crate::mount;
 use crate::node::Node;
 use crate::outcome::{During, Outcome};
+use crate::share;
 use crate::volume;
 
 /// systemd answers at once, or not at all.
@@ -82,7 +82,7 @@ fn leave(node: &Arc<Node>, assembly: &Assembly) -> Outcome<()> {
 fn unmount(node: &Node, assembly: &Assembly) -> Outcome<()> {
     let patience = Instant::now() + UNMOUNT_PATIENCE;
     loop {
-        match mount::unmount(node, assembly, true) {
+        match share::unmount_all(node, assembly, true) {
             Ok((_, ended)) => {
                 for holder in ended {
                     tracing::warn!(%assembly, pid = holder.pid, command = holder.command, "ended");

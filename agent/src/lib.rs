@@ -16,6 +16,7 @@
 //! | [`memory`] | how much may be lent |
 //! | [`ramdisk`], [`export`] | donor: memory, and its way out |
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
+//! | [`share`] | head and client: a mounted pool on other nodes, by NFS |
 //! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
@@ -47,6 +48,7 @@ pub mod ramdisk;
 pub mod request;
 pub mod roots;
 pub mod service;
+pub mod share;
 pub mod start;
 pub mod usage;
 pub mod volume;

@@ -8,6 +8,8 @@
 //! | md's block device | `md_rp.<pool>.<gen>` |
 //! | one parity group of several, in md's superblock | `g<n>.<pool>.<gen>`, one digit of 36 |
 //! | its block device | `md_g<n>.<pool>.<gen>` |
+//! | file in /etc/exports.d | `rp.<pool>.<gen>.exports` |
+//! | share mounted on a client | `rp.<pool>.<gen>:<path>` |
 //! | LVM's block device | `rp.<pool>.<gen>-scratch`, the pool's hyphens doubled |
 
 use rampool_proto::pool_name::Assembly;
@@ -15,6 +17,9 @@ use uuid::Uuid;
 
 /// Begins the name of every object that has room for a prefix.
 const PREFIX: &str = "rp.";
+
+/// Ends the names of files that exportfs reads.
+const EXPORTS: &str = ".exports";
 
 /// The one logical volume of a pool's volume group.
 pub const LOGICAL_VOLUME: &str = "scratch";
@@ -133,6 +138,38 @@ pub fn filesystem_uuid(assembly: &Assembly) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("filesystem {assembly}").as_bytes())
 }
 
+/// The file that makes a share outlast the site's own `exportfs -ra`.
+#[must_use]
+pub fn exports_file(assembly: &Assembly) -> String {
+    format!("{}{EXPORTS}", object(assembly))
+}
+
+/// The assembly such a file's name speaks of.
+#[must_use]
+pub fn parse_exports_file(name: &str) -> Option<Assembly> {
+    parse_object(name.strip_suffix(EXPORTS)?)
+}
+
+/// What a client mounts. The kernel calls the address that it is told apart from this name: it
+/// keeps the name for whoever reads the mount table.
+#[must_use]
+pub fn share_source(assembly: &Assembly, path: &str) -> String {
+    format!("{}:{path}", object(assembly))
+}
+
+/// The assembly and path that a mount's source speaks of.
+#[must_use]
+pub fn parse_share_source(source: &str) -> Option<(Assembly, &str)> {
+    let (host, path) = source.split_once(':')?;
+    Some((parse_object(host)?, path))
+}
+
+/// How NFS clients and servers know a share: no other assembly's, and no file system's own UUID.
+#[must_use]
+pub fn share_uuid(assembly: &Assembly) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("share {assembly}").as_bytes())
+}
+
 /// Whether a node may have this name: it becomes part of iSCSI names, which know lower-case
 /// letters, digits, dots and hyphens alone.
 #[must_use]
@@ -201,6 +238,11 @@ pub(crate) mod tests {
             prop_assert_eq!(parse_object(&object(&assembly)), Some(assembly.clone()));
             prop_assert_eq!(parse_md_device(&md_device(&assembly)), Some(assembly.clone()));
             prop_assert_eq!(parse_dm_device(&dm_device(&assembly)), Some(assembly.clone()));
+            prop_assert_eq!(
+                parse_exports_file(&exports_file(&assembly)), Some(assembly.clone())
+            );
+            let source = share_source(&assembly, "/a:b");
+            prop_assert_eq!(parse_share_source(&source), Some((assembly.clone(), "/a:b")));
             let iqn = target(AUTHORITY, &assembly, &donor);
             prop_assert!(is_iqn(&iqn), "{}", iqn);
             prop_assert_eq!(parse_target(AUTHORITY, &iqn), Some((assembly, donor.as_str())));

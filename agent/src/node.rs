@@ -42,6 +42,8 @@ pub struct Node {
     pub(crate) ran_out: RanOut,
     /// Held from admission to full reservation, so that memory is never promised twice.
     memory: Mutex<()>,
+    /// Shares have one root in common, and exportfs one table.
+    shares: Mutex<()>,
     turns: Turns,
     changed: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -73,6 +75,7 @@ impl Node {
             fences: Fences::default(),
             ran_out: RanOut::default(),
             memory: Mutex::default(),
+            shares: Mutex::default(),
             turns: Turns::default(),
             changed: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -100,6 +103,11 @@ impl Node {
     /// The right to admit and reserve memory.
     pub(crate) fn memory_turn(&self) -> MutexGuard<'_, ()> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to change what this node shares.
+    pub(crate) fn share_turn(&self) -> MutexGuard<'_, ()> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where tmpfs ramdisks are mounted and brd's owner is noted.

@@ -60,6 +60,9 @@ pub struct Programs {
     pub mkfs_xfs: Program,
     /// Makes ext4.
     pub mkfs_ext4: Program,
+    /// Tells the kernel's NFS server who may mount what. Needed where a pool is shared alone: not
+    /// reported.
+    pub exportfs: Program,
     /// Knows whether the system is shutting down. Needed, and there, where systemd is the init:
     /// not reported.
     pub systemctl: Program,
@@ -79,6 +82,7 @@ impl Programs {
             dmsetup: Program::find("dmsetup", "dmsetup", Duty::Head),
             mkfs_xfs: Program::find("mkfs.xfs", "xfsprogs", Duty::Head),
             mkfs_ext4: Program::find("mkfs.ext4", "e2fsprogs", Duty::Head),
+            exportfs: Program::find("exportfs", "nfs-kernel-server", Duty::Head),
             systemctl: Program::find("systemctl", "systemd", Duty::Head),
             udevadm: Program::find("udevadm", "udev", Duty::Head),
         }

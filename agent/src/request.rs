@@ -1,6 +1,8 @@
 //! Requests, checked: what comes off the wire becomes what the rooms inside work with.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::create_export_request::Way as WireWay;
@@ -10,10 +12,16 @@ use crate::export::{self, Way};
 use crate::head;
 use crate::names;
 use crate::outcome::{During, Outcome, failure};
-use crate::{attach, filesystem, mount, ramdisk, volume};
+use crate::{attach, filesystem, mount, ramdisk, share, volume};
 
 /// More disks than any layout stripes over.
 const MOST_DISKS: usize = 4096;
+
+/// More nodes than any pool is shared with.
+const MOST_CLIENTS: usize = 4096;
+
+/// Longer ones the kernel does not take as a mount's source.
+const LONGEST_PATH: usize = 1024;
 
 /// A README longer than this is no note to a reader.
 const LONGEST_README: usize = 64 * 1024;
@@ -207,6 +215,52 @@ pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
     })
 }
 
+/// Of `CheckSharing`.
+pub fn check_sharing(request: v1::CheckSharingRequest) -> Outcome<share::Question> {
+    Ok(share::Question {
+        assembly: assembly(request.pool.as_ref())?,
+        role: request.role(),
+        point: PathBuf::from(request.mount_point),
+    })
+}
+
+/// Of `ShareFilesystem`.
+pub fn share(request: &v1::ShareFilesystemRequest) -> Outcome<share::Wanted> {
+    if !(1..=MOST_CLIENTS).contains(&request.clients.len()) {
+        return invalid(format!("{} clients", request.clients.len()));
+    }
+    let clients = request.clients.iter().map(|text| address(text)).collect::<Outcome<_>>()?;
+    Ok(share::Wanted { assembly: assembly(request.pool.as_ref())?, clients })
+}
+
+/// An address that is one node's: a name could mean another one tomorrow, and a pattern anybody.
+fn address(text: &str) -> Outcome<IpAddr> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(address),
+        _ => invalid(format!("{text:?} is no IP address of a node")),
+    }
+}
+
+/// Of `MountShare`.
+pub fn mount_share(request: v1::MountShareRequest) -> Outcome<share::WantedMount> {
+    // It becomes part of the mount's source.
+    let plain = request.path.starts_with('/')
+        && request.path.len() <= LONGEST_PATH
+        && !request.path.chars().any(char::is_control)
+        && !request.path.split('/').any(|part| part == "..");
+    if !plain {
+        return invalid(format!("{:?} is no path of a share", request.path));
+    }
+    let seconds = request.patience_seconds;
+    Ok(share::WantedMount {
+        assembly: assembly(request.pool.as_ref())?,
+        head: address(&request.head)?,
+        path: request.path,
+        point: PathBuf::from(request.mount_point),
+        patience: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+    })
+}
+
 fn chunk(kib: u32) -> Outcome<u32> {
     if CHUNKS_KIB.contains(&kib) && kib.is_power_of_two() {
         return Ok(kib);
@@ -284,6 +338,34 @@ mod tests {
             assert!(attach(request(vec![Export { carved, ..kept.clone() }])).is_ok());
             assert!(attach(request(vec![Export { carved: 7, ..kept }])).is_err());
         }
+    }
+
+    #[test]
+    fn a_share_is_for_nodes_that_are_named_one_by_one() {
+        let request = |clients: &[&str]| v1::ShareFilesystemRequest {
+            pool: pool(),
+            clients: clients.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(share(&request(&["10.0.0.2", "fd00::1", "10.0.0.2"])).unwrap().clients.len(), 2);
+        for odd in ["*", "10.0.0.0/8", "n1", "0.0.0.0", "10.0.0.2(no_root_squash)", "@group", ""] {
+            assert!(share(&request(&[odd])).is_err(), "{odd}");
+        }
+        assert!(share(&request(&[])).is_err());
+    }
+
+    #[test]
+    fn odd_paths_of_shares_never_become_sources() {
+        let request = |path: &str| v1::MountShareRequest {
+            pool: pool(),
+            head: "10.0.0.1".into(),
+            path: path.into(),
+            ..Default::default()
+        };
+        assert!(mount_share(request("/demo.3")).is_ok());
+        for odd in ["", "demo", "/../etc", "/a\nb"] {
+            assert!(mount_share(request(odd)).is_err(), "{odd}");
+        }
+        assert!(mount_share(v1::MountShareRequest { head: "n1".into(), ..request("/a") }).is_err());
     }
 
     #[test]

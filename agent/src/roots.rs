@@ -18,6 +18,10 @@ pub struct Roots {
     pub run: PathBuf,
     /// open-iscsi's records: `/etc/iscsi`, or `/var/lib/iscsi` on Fedora's family.
     pub iscsi: PathBuf,
+    /// Files that exportfs reads beside /etc/exports: `/etc/exports.d`.
+    pub exports: PathBuf,
+    /// What exportfs told mountd: `/var/lib/nfs/etab`.
+    pub etab: PathBuf,
 }
 
 impl Roots {
@@ -31,6 +35,8 @@ impl Roots {
             dev: "/dev".into(),
             run: run.to_owned(),
             iscsi: iscsi.to_owned(),
+            exports: "/etc/exports.d".into(),
+            etab: "/var/lib/nfs/etab".into(),
         }
     }
 
@@ -45,6 +51,8 @@ impl Roots {
             dev: at("dev"),
             run: at("run"),
             iscsi: at("iscsi"),
+            exports: at("exports.d"),
+            etab: at("etab"),
         }
     }
 
@@ -61,6 +69,11 @@ impl Roots {
     /// LIO's local SCSI disks (tcm_loop).
     pub(crate) fn loopbacks(&self) -> PathBuf {
         self.target.join("loopback")
+    }
+
+    /// The kernel's NFS server.
+    pub(crate) fn nfsd(&self) -> PathBuf {
+        self.proc.join("fs/nfsd")
     }
 
     /// All block devices, by the kernel's name.

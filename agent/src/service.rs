@@ -16,7 +16,7 @@ use crate::fail::{self, Impatience};
 use crate::node::Node;
 use crate::outcome::Outcome;
 use crate::request;
-use crate::{attach, export, filesystem, head, inventory, mount, usage, volume};
+use crate::{attach, export, filesystem, head, inventory, mount, share, usage, volume};
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -272,7 +272,7 @@ impl Agent for AgentService {
         let kept = impatience.clone();
         let work = move |node: &Node| {
             let _kept = kept;
-            mount::unmount(node, &of, request.force)
+            share::unmount_all(node, &of, request.force)
         };
         let outcome = self.node.change(&assembly, "unmount the pool", work).await;
         drop(impatience);
@@ -289,6 +289,72 @@ impl Agent for AgentService {
         let assembly = self.checked(request::assembly(request.get_ref().pool.as_ref()))?;
         let outcome = self.node.read("read the usage", move |node| usage::of(node, &assembly));
         answer(outcome.await.map(|usage| v1::GetUsageResponse { usage: Some(usage) }))
+    }
+
+    async fn check_sharing(
+        &self,
+        request: Request<v1::CheckSharingRequest>,
+    ) -> Answer<v1::CheckSharingResponse> {
+        let question = self.checked(request::check_sharing(request.into_inner()))?;
+        let work = move |node: &Node| share::check(node, &question);
+        let outcome = self.node.read("check whether the pool can be shared", work).await;
+        answer(outcome.map(|()| v1::CheckSharingResponse {}))
+    }
+
+    async fn share_filesystem(
+        &self,
+        request: Request<v1::ShareFilesystemRequest>,
+    ) -> Answer<v1::ShareFilesystemResponse> {
+        let wanted = self.checked(request::share(&request.into_inner()))?;
+        let assembly = wanted.assembly.clone();
+        let work = move |node: &Node| share::share(node, &wanted);
+        let outcome = self.node.change(&assembly, "share the pool", work).await;
+        answer(
+            outcome.map(|(change, path)| v1::ShareFilesystemResponse {
+                already: change.already(),
+                path,
+            }),
+        )
+    }
+
+    async fn unshare_filesystem(
+        &self,
+        request: Request<v1::UnshareFilesystemRequest>,
+    ) -> Answer<v1::UnshareFilesystemResponse> {
+        let assembly = self.checked(request::assembly(request.get_ref().pool.as_ref()))?;
+        let of = assembly.clone();
+        let work = move |node: &Node| share::unshare(node, &of);
+        let outcome = self.node.change(&assembly, "unshare the pool", work).await;
+        answer(outcome.map(|change| v1::UnshareFilesystemResponse { already: change.already() }))
+    }
+
+    async fn mount_share(
+        &self,
+        request: Request<v1::MountShareRequest>,
+    ) -> Answer<v1::MountShareResponse> {
+        let wanted = self.checked(request::mount_share(request.into_inner()))?;
+        let assembly = wanted.assembly.clone();
+        let work = move |node: &Node| share::mount(node, &wanted);
+        let outcome = self.node.change(&assembly, "mount the share", work).await;
+        answer(outcome.map(|(change, point)| v1::MountShareResponse {
+            already: change.already(),
+            mount_point: point.display().to_string(),
+        }))
+    }
+
+    async fn unmount_share(
+        &self,
+        request: Request<v1::UnmountShareRequest>,
+    ) -> Answer<v1::UnmountShareResponse> {
+        let request = request.into_inner();
+        let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
+        let of = assembly.clone();
+        let work = move |node: &Node| share::unmount(node, &of, request.force);
+        let outcome = self.node.change(&assembly, "unmount the share", work).await;
+        answer(outcome.map(|(change, terminated)| v1::UnmountShareResponse {
+            already: change.already(),
+            terminated,
+        }))
     }
 }
 

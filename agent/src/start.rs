@@ -75,6 +75,9 @@ pub fn prepare(node: &Node) {
             tracing::warn!(%failure, "{} is not usable", node.roots.run.display());
         }
     }
+    if let Err(failure) = crate::share::forget_ended(node) {
+        tracing::warn!(%failure, "files of shares that have ended may be left");
+    }
     if node.roots.udev_runs()
         && let Err(error) = keep_udev_away(node)
     {

@@ -19,6 +19,7 @@ list session sh -c 'cat /sys/class/iscsi_session/*/targetname'
 list record find /etc/iscsi/nodes /etc/iscsi/ifaces /etc/iscsi/send_targets -mindepth 1
 list target find /sys/kernel/config/target -mindepth 2 -maxdepth 6 -not -path '*/statistics*' -not -path '*/alua*' -not -name version -not -name discovery_auth
 list file find /run/rampool /var/lib/rampool /rampool /dev/md /dev/mapper -mindepth 1 -not -path /dev/mapper/control
+list share sh -c 'cat /var/lib/nfs/etab; ls /etc/exports.d'
 list volume-group sh -c 'vgs --noheadings -o vg_name'
 list module sh -c 'grep -o "^brd " /proc/modules'
 list stuck sh -c 'ps -eo stat=,comm= | grep "^D"'

@@ -18,10 +18,12 @@ use crate::configfs;
 use crate::filesystem;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure, refused};
+use crate::share;
 use crate::usage;
 use crate::volume::{self, Volume};
 pub(crate) use place::check as check_place;
 pub use release::unmount;
+pub(crate) use release::{release_dead, release_mount, remove_usual_place};
 use table::Mount;
 
 /// What says at the mount's root what it is.
@@ -55,7 +57,8 @@ pub(crate) fn usual_place(node: &Node, assembly: &Assembly) -> PathBuf {
 /// Where a volume is mounted: the mount of its whole file system that was made first.
 pub fn of_volume(node: &Node, volume: &Volume) -> Outcome<Option<Mount>> {
     let mounts = table::read(&node.roots.proc)?;
-    Ok(mounts.into_iter().find(|m| m.device == volume.number && m.root == Path::new("/")))
+    let whole = |m: &Mount| m.device == volume.number && m.root == Path::new("/");
+    Ok(mounts.into_iter().find(|m| whole(m) && !share::is_own_view(node, &m.point)))
 }
 
 /// Mounts the pool's file system, says at its root what it is, and gives it to its owner. A
@@ -106,28 +109,36 @@ fn mount_at(
             return Err(failure(FailureKind::Invalid, "no file system is named").into());
         }
     };
+    let source = volume.device.display().to_string();
+    mount_on(node, point, usual, &source, filesystem::label(kind), options)?;
+    if kind == FilesystemKind::Xfs {
+        fail_soon(node, volume);
+    }
+    Ok(())
+}
+
+/// Mounts `source` on a folder that is fit for it, and made first where it is the usual one.
+pub(crate) fn mount_on(
+    node: &Node,
+    point: &Path,
+    usual: bool,
+    source: &str,
+    kind: &str,
+    options: &str,
+) -> Outcome<()> {
     if usual {
         place::make_usual(point)?;
     }
     let folder = place::open(node, point)?;
     // By the open folder, so that what was checked is what is mounted on.
-    let done = nix::mount::mount(
-        Some(&volume.device),
-        &place::by_descriptor(&folder),
-        Some(filesystem::label(kind)),
-        FLAGS,
-        Some(options),
-    );
+    let on = place::by_descriptor(&folder);
+    let done = nix::mount::mount(Some(source), &on, Some(kind), FLAGS, Some(options));
     drop(folder);
     if let Err(errno) = done {
         if usual {
             let _ = fs::remove_dir(point);
         }
-        let said = format!("mount {} on it", volume.device.display());
-        return Err(refused(point, &said, errno));
-    }
-    if kind == FilesystemKind::Xfs {
-        fail_soon(node, volume);
+        return Err(refused(point, &format!("mount {source} on it"), errno));
     }
     Ok(())
 }
@@ -201,6 +212,9 @@ fn bits(metadata: &fs::Metadata) -> u32 {
 pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
     let mounts = table::read(&node.roots.proc)?;
     let of = |mount: Mount| {
+        if share::is_own_view(node, &mount.point) {
+            return None;
+        }
         let volume = volumes.iter().find(|volume| volume.number == mount.device)?;
         Some(Holding {
             pool: Some(PoolId::from(&volume.assembly)),

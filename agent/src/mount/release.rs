@@ -4,6 +4,8 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -34,6 +36,12 @@ const UNEXPLAINED_GRACE: Duration = Duration::from_secs(2);
 /// As many holders as a person reads.
 const NAMED: usize = 20;
 
+/// Ending what uses a dead server's mount, which may take as long as [`end`] does.
+const DEAD_PATIENCE: Duration = Duration::from_secs(25);
+
+/// New requests come as long as there is something to write.
+const GIVE_UP_PAUSE: Duration = Duration::from_millis(100);
+
 /// udev looks into a device for some moments after it changed.
 const PROBE_GRACE: Duration = Duration::from_secs(2);
 
@@ -50,13 +58,34 @@ pub fn unmount(node: &Node, assembly: &Assembly, force: bool) -> Outcome<(Change
         let bare = change == Change::Already;
         leave_device(node, &volume, &held, bare, force, &mut ended)?;
     }
-    let usual = usual_place(node, assembly);
-    match fs::remove_dir(&usual) {
-        Ok(()) => change = Change::Made,
-        // Not there, not empty, or another generation is mounted on it: not ours to remove.
-        Err(error) => tracing::debug!(path = %usual.display(), %error, "the folder stays"),
+    if remove_usual_place(node, assembly) == Change::Made {
+        change = Change::Made;
     }
     Ok((change, ended))
+}
+
+/// Removes the folder that was made to mount on.
+pub(crate) fn remove_usual_place(node: &Node, assembly: &Assembly) -> Change {
+    let usual = usual_place(node, assembly);
+    match fs::remove_dir(&usual) {
+        Ok(()) => Change::Made,
+        // Not there, not empty, or another generation is mounted on it: not ours to remove.
+        Err(error) => {
+            tracing::debug!(path = %usual.display(), %error, "the folder stays");
+            Change::Already
+        }
+    }
+}
+
+/// Unmounts what is mounted there and no volume of ours.
+pub(crate) fn release_mount(
+    node: &Node,
+    mount: &table::Mount,
+    force: bool,
+    ended: &mut Vec<Holder>,
+) -> Outcome<()> {
+    let held = Held { number: mount.device, devices: Vec::new() };
+    release(node, &held, &mount.point, force, ended)
 }
 
 fn device_names(volume: &Volume) -> Vec<PathBuf> {
@@ -91,6 +120,8 @@ fn release(
         match umount2(point, MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => return Ok(()),
             Err(Errno::EBUSY) => {}
+            // Somebody else was faster.
+            Err(Errno::EINVAL) if !is_mounted(node, held, point)? => return Ok(()),
             Err(errno) => return Err(refused(point, "unmount it", errno)),
         }
         let holders = holders::processes(&node.roots, held);
@@ -105,6 +136,67 @@ fn release(
         ended.extend(end(holders)?);
         rounds += 1;
     }
+}
+
+/// Unmounts what is mounted there while its server is dead, and ends whoever uses it. Requests
+/// that wait for the server are ended again and again, so that those who wait for their answers
+/// can die: `MNT_FORCE` does so before it looks whether the mount is in use.
+pub(crate) fn release_dead(
+    node: &Node,
+    mount: &table::Mount,
+    ended: &mut Vec<Holder>,
+) -> Outcome<()> {
+    let held = Held { number: mount.device, devices: Vec::new() };
+    let over = Arc::new(AtomicBool::new(false));
+    give_up(mount.point.clone(), Arc::clone(&over));
+    let patience = Instant::now() + DEAD_PATIENCE;
+    let outcome = loop {
+        match is_mounted(node, &held, &mount.point) {
+            Ok(false) if !is_nfs_volume(node, held.number) => break Ok(()),
+            Err(failure) => break Err(failure),
+            Ok(_) => {}
+        }
+        let holders = holders::processes(&node.roots, &held);
+        if Instant::now() > patience {
+            break Err(in_use(node, &mount.point, &holders).into());
+        }
+        if !holders.is_empty() {
+            match end(holders) {
+                Ok(gone) => ended.extend(gone),
+                Err(failure) => break Err(failure),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    over.store(true, Ordering::Relaxed);
+    outcome
+}
+
+/// On a thread that nobody waits for: after the file system is gone, the kernel says goodbye to
+/// the server, and the last unmount ends when it has given that up.
+fn give_up(point: PathBuf, over: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        while !over.load(Ordering::Relaxed) {
+            match umount2(&point, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW) {
+                Err(Errno::EBUSY) => std::thread::sleep(GIVE_UP_PAUSE),
+                // Gone, or refused: the mount table says which.
+                _ => return,
+            }
+        }
+    });
+}
+
+/// Whether the kernel still has that NFS file system: unmounted, it may have to be written out.
+fn is_nfs_volume(node: &Node, (major, minor): table::DeviceNumber) -> bool {
+    let volumes = fs::read_to_string(node.roots.proc.join("fs/nfsfs/volumes"));
+    let device = format!("{major}:{minor}");
+    let has = |line: &str| line.split_whitespace().nth(3) == Some(&device);
+    volumes.is_ok_and(|volumes| volumes.lines().any(has))
+}
+
+fn is_mounted(node: &Node, held: &Held, point: &Path) -> Outcome<bool> {
+    let mounts = table::read(&node.roots.proc)?;
+    Ok(mounts.iter().any(|mount| mount.device == held.number && mount.point == point))
 }
 
 /// After the last unmount nobody may have the device: not by its own name (`bare`, where users

@@ -24,6 +24,8 @@ pub struct Mount {
     pub kind: String,
     /// What the one who mounted called the source.
     pub source: String,
+    /// Of the file system, e.g. "rw,vers=4.2,addr=10.0.0.1".
+    pub options: String,
 }
 
 /// The mounts this process sees.
@@ -52,7 +54,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     fields.by_ref().find(|field| *field == b"-")?;
     let kind = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
     let source = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
-    Some(Mount { id, device, root, point, kind, source })
+    let options = String::from_utf8_lossy(fields.next().unwrap_or_default()).into_owned();
+    Some(Mount { id, device, root, point, kind, source, options })
 }
 
 /// `8:16` as sysfs and mountinfo write device numbers.
@@ -67,7 +70,7 @@ fn unescape_path(field: &[u8]) -> PathBuf {
 }
 
 /// Blanks, tabs, newlines and backslashes are written as three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(mounts[0].point, Path::new("/mnt/a b"));
         assert_eq!((mounts[0].id, mounts[0].device), (36, (98, 0)));
         assert_eq!((mounts[0].kind.as_str(), mounts[0].source.as_str()), ("ext4", "/dev/root"));
+        assert_eq!(mounts[2].options, "rw,size=1k");
         assert_eq!(mounts[2].source, "rp.demo.3");
         assert_eq!(mounts[2].root, Path::new("/sub"));
     }

@@ -31,6 +31,11 @@ const SHUTDOWN_PATH: &str = "/etc/systemd/system/rampool-shutdown.service";
 const LOG: &str = "[Service]\nEnvironment=RUST_LOG=debug,h2=info,hyper=info,rustls=info\n\
     StandardError=append:/var/log/rampool/agent.log\n";
 
+/// What Debian's nfs-server.service and those it wants start, for version 4 alone.
+const NFS_SERVER: &str = "modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd; \
+    mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld; mount -t rpc_pipefs rpc /run/rpc_pipefs; \
+    nfsdcld; rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 --no-udp 4";
+
 /// A lab with an agent on each node.
 pub(crate) struct Cluster {
     // Dropped before the lab: connections end first.
@@ -66,6 +71,17 @@ impl Cluster {
     }
 
     pub(crate) fn boot_with(name: &str, nodes: u8, mib: u64, init: Init) -> Self {
+        Self::boot_serving(name, nodes, mib, init, &[])
+    }
+
+    /// The same; the site's own NFS server runs on those of `servers` from each boot on.
+    pub(crate) fn boot_serving(
+        name: &str,
+        nodes: u8,
+        mib: u64,
+        init: Init,
+        servers: &[&str],
+    ) -> Self {
         let pki = Pki::make();
         let agent = env!("CARGO_BIN_EXE_rampool-agent");
         let mut builder = Lab::builder(name)
@@ -95,6 +111,9 @@ impl Cluster {
             );
             let node = format!("n{number}").parse().unwrap();
             builder = builder.persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, config);
+        }
+        for server in servers {
+            builder = builder.on_boot_of(server.parse().unwrap(), NFS_SERVER);
         }
         let lab = Arc::new(builder.boot().unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -226,6 +245,11 @@ calls! {
     mount(MountRequest) -> MountResponse;
     unmount(UnmountRequest) -> UnmountResponse;
     get_usage(GetUsageRequest) -> GetUsageResponse;
+    check_sharing(CheckSharingRequest) -> CheckSharingResponse;
+    share_filesystem(ShareFilesystemRequest) -> ShareFilesystemResponse;
+    unshare_filesystem(UnshareFilesystemRequest) -> UnshareFilesystemResponse;
+    mount_share(MountShareRequest) -> MountShareResponse;
+    unmount_share(UnmountShareRequest) -> UnmountShareResponse;
 }
 
 impl Agent {
@@ -407,7 +431,7 @@ fn assert_same(before: &str, now: &str) {
     assert!(missing.is_empty() && left.is_empty(), "missing: {missing:#?}\nleft: {left:#?}");
 }
 
-/// What of a node must be as it was: sessions, records, exports, devices, mounts. Few processes
+/// What of a node must be as it was: sessions, records, exports, devices, mounts, shares. Few processes
 /// make it, because each costs a node of the lab tens of milliseconds.
 pub(crate) fn traces(node: &Node) -> String {
     let listed = node
@@ -416,7 +440,8 @@ pub(crate) fn traces(node: &Node) -> String {
                  -o -path '/etc/*' -type f -print -o -path '/sys/*' ! -type f -print 2>/dev/null
              printf '%s\n' /sys/class/iscsi_session/* /sys/class/scsi_disk/* /sys/block/* \
                  /sys/module/br[d] /dev/mapper/* /dev/md/* /dev/rp* /dev/rp*/* \
-                 /rampool/* /run/rampool/ramdisk/*
+                 /rampool/* /run/rampool/ramdisk/* /run/rampool/shar[e] /etc/exports.d/*
+             cat /var/lib/nfs/etab
              cut -d' ' -f5 /proc/self/mountinfo")
         .unwrap();
     let mut lines: Vec<_> = listed.lines().filter(|line| !is_nobodys(line)).collect();
@@ -433,5 +458,5 @@ fn is_nobodys(line: &str) -> bool {
         || line.strip_prefix(local).is_some_and(|rest| rest.starts_with("/discovery_auth"))
         || blocks.iter().any(|block| line.starts_with(block))
         || line.ends_with('*')
-        || line.ends_with("br[d]")
+        || line.ends_with(']')
 }

@@ -26,5 +26,6 @@ mod replacement;
 mod ring;
 mod serving;
 mod shape;
+mod share;
 mod shutdown;
 mod trio;

@@ -126,6 +126,8 @@ impl Worded for HoldingKind {
             Self::NodeRecord => "node_record",
             Self::Volume => "volume",
             Self::Mount => "mount",
+            Self::Share => "share",
+            Self::ShareMount => "share_mount",
         }
     }
 }

@@ -207,6 +207,42 @@ impl Agent for FakeAgent {
             other => panic!("{other:?}"),
         }
     }
+
+    // The controller shares no pools yet.
+    async fn check_sharing(
+        &self,
+        _: Request<CheckSharingRequest>,
+    ) -> Result<Response<CheckSharingResponse>, Status> {
+        Err(Status::unimplemented("check_sharing"))
+    }
+
+    async fn share_filesystem(
+        &self,
+        _: Request<ShareFilesystemRequest>,
+    ) -> Result<Response<ShareFilesystemResponse>, Status> {
+        Err(Status::unimplemented("share_filesystem"))
+    }
+
+    async fn unshare_filesystem(
+        &self,
+        _: Request<UnshareFilesystemRequest>,
+    ) -> Result<Response<UnshareFilesystemResponse>, Status> {
+        Err(Status::unimplemented("unshare_filesystem"))
+    }
+
+    async fn mount_share(
+        &self,
+        _: Request<MountShareRequest>,
+    ) -> Result<Response<MountShareResponse>, Status> {
+        Err(Status::unimplemented("mount_share"))
+    }
+
+    async fn unmount_share(
+        &self,
+        _: Request<UnmountShareRequest>,
+    ) -> Result<Response<UnmountShareResponse>, Status> {
+        Err(Status::unimplemented("unmount_share"))
+    }
 }
 
 /// A controller and its agents, all listening.

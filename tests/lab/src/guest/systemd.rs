@@ -10,14 +10,21 @@ use crate::exec::BINARIES;
 const UNITS: &str = "/etc/systemd/system";
 
 /// Units that have nothing to do in a node that lives for minutes. What watches disks (udev, mdadm, LVM, multipath,
-/// open-iscsi) is not among them: that is what a node with systemd is for.
-const MASKED: [&str; 23] = [
+/// open-iscsi) is not among them: that is what a node with systemd is for. A site's NFS server is started where a test
+/// wants one.
+const MASKED: [&str; 29] = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
+    "nfs-blkmap.service",
+    "nfs-client.target",
+    "nfs-server.service",
+    "proc-fs-nfsd.mount",
+    "rpcbind.service",
+    "rpcbind.socket",
     "getty.target",
     "getty@tty1.service",
     "console-getty.service",

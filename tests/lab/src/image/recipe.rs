@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 const VERSION: u32 = 1;
 
 /// Debian packages in the image, beside the essential ones.
-pub const PACKAGES: [&str; 19] = [
+pub const PACKAGES: [&str; 21] = [
     "dbus",
     "e2fsprogs",
     "fio",
@@ -18,6 +18,8 @@ pub const PACKAGES: [&str; 19] = [
     "lvm2",
     "mdadm",
     "multipath-tools",
+    "nfs-common",
+    "nfs-kernel-server",
     "open-iscsi",
     "procps",
     "psmisc",
