@@ -17,6 +17,7 @@ use nix::{
 };
 
 use super::{
+    clocks,
     control::{self, Answer, Ask, LabSpec, PROTOCOL},
     links,
     table::Table,
@@ -49,6 +50,7 @@ pub fn keep(folder: &Path) -> Result<()> {
     links::make(spec.nodes)?;
     let listener = control::listen(folder)?;
     let table = Arc::new(Table::new(spec, state));
+    clocks::keep_going(&table)?;
 
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{READY}").and_then(|()| stdout.flush()).context("cannot tell the owner")?;

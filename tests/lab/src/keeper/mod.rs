@@ -3,6 +3,7 @@
 //! Every process of the lab is a descendant of the keeper, every interface and mount lives in its namespaces. Whatever
 //! ends the keeper, `kill -9` included, makes the kernel take all of it away.
 
+mod clocks;
 pub mod control;
 mod enter;
 mod inner;

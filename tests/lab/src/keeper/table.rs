@@ -72,6 +72,11 @@ impl Table {
         Ok(self.slots.iter().map(|slot| slot.lock().status).collect())
     }
 
+    /// Has every kernel that runs look what is due.
+    pub(super) fn nudge_clocks(&self) {
+        self.slots.iter().for_each(Slot::nudge_clock);
+    }
+
     fn slot(&self, node: NodeId) -> Result<&Slot> {
         let count = self.slots.len();
         self.slots
@@ -153,6 +158,15 @@ impl Slot {
         uml::go_on(group).with_context(|| format!("cannot resume node {}", self.node))?;
         inner.status.power = Power::On;
         Ok(())
+    }
+
+    fn nudge_clock(&self) {
+        let inner = self.lock();
+        if let (Some(group), Power::On) = (inner.group, inner.status.power)
+            && let Err(e) = uml::nudge_clock(group)
+        {
+            eprintln!("rampool-lab: node {}: {e:#}", self.node);
+        }
     }
 
     fn set_cut(&self, cut: bool) -> Result<()> {

@@ -105,6 +105,26 @@ pub(super) fn go_on(group: Pid) -> Result<()> {
     signal_kernel(group, Signal::SIGCONT)
 }
 
+/// Sends a kernel the signal of its timer, once it can take it: see [`super::clocks`].
+pub(super) fn nudge_clock(kernel: Pid) -> Result<()> {
+    // Gone meanwhile: nothing to do.
+    let Ok(status) = fs::read_to_string(format!("/proc/{kernel}/status")) else { return Ok(()) };
+    if !catches(&status, Signal::SIGALRM) {
+        return Ok(());
+    }
+    match kill(kernel, Signal::SIGALRM) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(e) => Err(e).context("its clock cannot be nudged"),
+    }
+}
+
+/// By `/proc/PID/status`: bit N - 1 of a hexadecimal number stands for signal N.
+fn catches(status: &str, signal: Signal) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    caught.is_some_and(|bits| bits >> (signal as u32 - 1) & 1 == 1)
+}
+
 fn signal_kernel(group: Pid, signal: Signal) -> Result<()> {
     for process in kernel_processes(group)? {
         match kill(process.pid, signal) {
@@ -190,5 +210,9 @@ mod tests {
         assert_eq!(state_and_group("rubbish"), None);
         assert!(is_traced("Name:\tx\nTracerPid:\t6\n"));
         assert!(!is_traced("Name:\tx\nTracerPid:\t0\n"));
+        let running = "SigIgn:\t0000000180000001\nSigCgt:\t00000000180066da\n";
+        assert!(catches(running, Signal::SIGALRM));
+        assert!(!catches("SigCgt:\t00000000180046da\n", Signal::SIGALRM));
+        assert!(!catches("Name:\tx\n", Signal::SIGALRM));
     }
 }
