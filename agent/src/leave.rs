@@ -1,6 +1,6 @@
 //! What a node does when the whole system shuts down: a head unmounts its pools, and a client its
-//! shares, while there is still a network, so that nothing waits for what is gone; a donor keeps its memory to
-//! the end, because only the head can do without it.
+//! shares, while there is still a network, so that nothing waits for what is gone; a donor keeps
+//! its memory to the end, because only the head can do without it.
 //!
 //! Run by the unit `rampool-shutdown`, whose place in systemd's order is the point of it: an
 //! agent that is merely restarted lets nothing go.

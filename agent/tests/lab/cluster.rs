@@ -431,8 +431,8 @@ fn assert_same(before: &str, now: &str) {
     assert!(missing.is_empty() && left.is_empty(), "missing: {missing:#?}\nleft: {left:#?}");
 }
 
-/// What of a node must be as it was: sessions, records, exports, devices, mounts, shares. Few processes
-/// make it, because each costs a node of the lab tens of milliseconds.
+/// What of a node must be as it was: sessions, records, exports, devices, mounts, shares. Few
+/// processes make it, because each costs a node of the lab tens of milliseconds.
 pub(crate) fn traces(node: &Node) -> String {
     let listed = node
         .sh("find /sys/kernel/config/target /etc/iscsi /etc/lvm /etc/mdadm \
