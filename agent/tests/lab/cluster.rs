@@ -402,6 +402,11 @@ impl Agent {
         self.detach(v1::DetachRequest { pool: demo(), donors: Vec::new() })
     }
 
+    /// Lets one donor of `demo` go.
+    pub(crate) fn detach_donor(&self, name: &str) -> Answer<v1::DetachResponse> {
+        self.detach(v1::DetachRequest { pool: demo(), donors: vec![name.to_owned()] })
+    }
+
     /// Bytes the node could give to programs.
     pub(crate) fn available(&self) -> u64 {
         self.inventory().unwrap().memory.unwrap().available_bytes

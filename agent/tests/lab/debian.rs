@@ -58,7 +58,7 @@ fn disks_are_replaced_under_debians_services() {
         head.replace_member(replacement).unwrap();
         node.sh("udevadm trigger --subsystem-match=block --settle").unwrap();
         node.sh("echo 3 > /proc/sys/vm/drop_caches; md5sum -c /tmp/sum").unwrap();
-        head.detach(v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] }).unwrap();
+        head.detach_donor("n2").unwrap();
         head.unmount_demo(false).unwrap();
         head.stop().unwrap();
         node.sh("udevadm trigger --subsystem-match=block --settle").unwrap();

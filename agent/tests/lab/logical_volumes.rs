@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rampool_proto::v1::{self, FailureKind, FilesystemKind, MemberState, VolumeLayout};
+use rampool_proto::v1::{FailureKind, FilesystemKind, MemberState, VolumeLayout};
 
 use crate::cases::cases;
-use crate::cluster::{Cluster, demo};
+use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::ring::{POINT, Ring, each_with_fresh_exports};
 
@@ -55,8 +55,7 @@ fn a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     assert_eq!(ring.state(&health, 3), MemberState::InSync, "{health:?}");
     assert_eq!(ring.state(&health, 1), MemberState::Missing, "{health:?}");
     ring.replace(1, 3).unwrap();
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n3".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n3").unwrap();
     ring.down();
 }
 
@@ -101,8 +100,7 @@ fn a_logical_volume_whose_new_disk_dies_is_as_it_was(ring: &Ring<'_>) {
     assert_eq!(refused.kind(), FailureKind::Failed, "{refused}");
     assert!(refused.said.contains("failed while it was being filled"), "{refused}");
     ring.is_as_written();
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n5").unwrap();
     assert_eq!(group(ring).len(), 3);
     ring.attach(&ring.exports[4..]);
     ring.replace(1, 4).unwrap();
@@ -139,8 +137,7 @@ fn a_move_whose_new_disk_was_lost_while_no_agent_looked_is_undone(ring: &Ring<'_
     // Whoever would count on that disk would do so in vain.
     let refused = ring.replace(1, 3).unwrap_err();
     assert!(refused.said.contains("ran out since it was attached"), "{refused}");
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n5").unwrap();
     ring.attach(&ring.exports[3..4]);
     ring.replace(1, 3).unwrap();
     ring.is_as_written();
@@ -156,8 +153,7 @@ fn a_logical_volume_is_put_together_without_the_new_disk_of_a_move(ring: &Ring<'
     ring.head.unmount_demo(false).unwrap();
     ring.head.stop().unwrap();
     ring.cut(3);
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n5").unwrap();
     ring.head.assemble(VolumeLayout::Lvm, &ring.exports[..3]).unwrap();
     assert_eq!(group(ring).len(), 3);
     ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
@@ -188,8 +184,7 @@ fn with_an_empty_disk_that_is_gone(ring: &Ring<'_>) {
     with_an_empty_disk(ring);
     ring.cut(3);
     ring.until_session("n5", false);
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n5").unwrap();
     assert!(group(ring).contains(&"0 missing".to_owned()), "{:?}", group(ring));
 }
 
@@ -217,8 +212,7 @@ fn a_logical_volume_is_put_together_though_an_empty_disk_is_gone(ring: &Ring<'_>
 
 fn an_empty_disk_of_a_logical_volume_leaves_its_group_before_its_session_ends(ring: &Ring<'_>) {
     with_an_empty_disk(ring);
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n5".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n5").unwrap();
     assert_eq!(group(ring).len(), 3);
     ring.is_as_written();
     ring.down();

@@ -30,16 +30,14 @@ fn a_donor_that_lost_its_memory_begins_anew_in_its_own_place(ring: &Ring<'_>) {
                 md5sum /rampool/demo/f > /tmp/sum";
     head.node.sh(fill).unwrap();
     donor.node.kill().unwrap();
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n3".to_owned()] };
-    let early = head.detach(detach.clone()).unwrap_err();
+    let early = head.detach_donor("n3").unwrap_err();
     assert_eq!(early.kind(), FailureKind::Busy, "it is waited for: {early}");
     donor.node.boot().unwrap();
     let donor = ring.cluster.start("n3");
     ring.until("degraded", Duration::from_secs(30), |health| health.lacking == 1);
-    let serving = v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] };
-    assert_eq!(head.detach(serving).unwrap_err().kind(), FailureKind::Busy);
-    assert!(!head.detach(detach.clone()).unwrap().already);
-    assert!(head.detach(detach.clone()).unwrap().already);
+    assert_eq!(head.detach_donor("n2").unwrap_err().kind(), FailureKind::Busy);
+    assert!(!head.detach_donor("n3").unwrap().already);
+    assert!(head.detach_donor("n3").unwrap().already);
     let health = ring.health();
     assert_eq!((health.members.len(), health.lacking), (4, 1), "{health:?}");
 
@@ -63,7 +61,7 @@ fn a_donor_that_lost_its_memory_begins_anew_in_its_own_place(ring: &Ring<'_>) {
     let destroy = |carved| v1::DestroyExportRequest { pool: demo(), force: true, carved };
     assert!(donor.destroy_export(destroy(0)).unwrap().already);
     assert_eq!(donor.create_export(request(0)).unwrap_err().kind(), FailureKind::Conflict);
-    assert_eq!(head.detach(detach).unwrap_err().kind(), FailureKind::Busy);
+    assert_eq!(head.detach_donor("n3").unwrap_err().kind(), FailureKind::Busy);
     let held = donor.holdings();
     assert!(held.len() == 2 && held.iter().any(|held| held.ends_with("/rp.demo.2")), "{held:?}");
 
@@ -77,11 +75,10 @@ fn a_donor_that_lost_its_memory_begins_anew_in_its_own_place(ring: &Ring<'_>) {
 
 fn a_spare_that_is_let_go_leaves_the_volume_first(ring: &Ring<'_>) {
     ring.up(Redundancy::Parity, 3, 1);
-    let detach = |donor: &str| v1::DetachRequest { pool: demo(), donors: vec![donor.to_owned()] };
-    let busy = ring.head.detach(detach("n4")).unwrap_err();
+    let busy = ring.head.detach_donor("n4").unwrap_err();
     assert_eq!(busy.kind(), FailureKind::Busy, "a member: {busy}");
-    ring.head.detach(detach("n5")).unwrap();
-    assert!(ring.head.detach(detach("n5")).unwrap().already);
+    ring.head.detach_donor("n5").unwrap();
+    assert!(ring.head.detach_donor("n5").unwrap().already);
     let health = ring.health();
     assert_eq!((health.lacking, health.members.len()), (0, 3), "{health:?}");
     assert_eq!(ring.state(&health, 3), MemberState::Missing, "{health:?}");
@@ -119,8 +116,7 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     assert_eq!(ring.state(&health, 0), MemberState::Missing, "{health:?}");
     assert_eq!((health.lacking, health.members.len()), (0, 4), "{health:?}");
     // Nothing of the old one is used any more.
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n2".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n2").unwrap();
     ring.down();
 }
 
@@ -140,8 +136,7 @@ fn a_new_disk_that_dies_leaves_the_volume_as_it_was(ring: &Ring<'_>) {
     let health = ring.health();
     assert_eq!((health.lacking, health.members.len()), (0, 4), "{health:?}");
     assert_eq!(ring.state(&health, 2), MemberState::InSync, "{health:?}");
-    let detach = v1::DetachRequest { pool: demo(), donors: vec!["n6".to_owned()] };
-    ring.head.detach(detach).unwrap();
+    ring.head.detach_donor("n6").unwrap();
     ring.down();
     ring.heal(4);
 }

@@ -12,6 +12,7 @@ use super::takeover::Standing;
 use super::turn::Turn;
 use super::{Events, Pools, health, status, takeover};
 use crate::agents::Call;
+use crate::nodes::Known;
 use crate::planner::Reach;
 
 /// What fails, in the failures of this room.
@@ -55,14 +56,15 @@ impl Pools {
 
     /// Whether the pool is up on its head.
     fn heads(&self, record: &PoolRecord) -> bool {
-        let known = self.env.nodes.get(&record.placement.head);
-        let id = PoolId::from(&record.assembly);
         let kind = if record.has_filesystem() { HoldingKind::Mount } else { HoldingKind::Volume };
-        let up = matches!(record.phase, Phase::Ready | Phase::Replacing(_));
-        let holds = |known: &crate::nodes::Known| {
-            known.current().is_some_and(|inventory| health::holds(inventory, &id, kind))
-        };
-        up && known.as_ref().is_some_and(holds)
+        matches!(record.phase, Phase::Ready | Phase::Replacing(_)) && self.head_has(record, kind)
+    }
+
+    /// Whether the head answers and has such a thing of the pool.
+    fn head_has(&self, record: &PoolRecord, kind: HoldingKind) -> bool {
+        let id = PoolId::from(&record.assembly);
+        let head = self.env.nodes.get(&record.placement.head);
+        head.as_ref().and_then(Known::current).is_some_and(|now| health::holds(now, &id, kind))
     }
 
     fn check_failover(&self, record: &PoolRecord, head: &str, force: bool) -> Result<(), Failure> {
@@ -119,14 +121,8 @@ impl Pools {
     /// one begins without it.
     fn refuse_stuck_volume(&self, record: &PoolRecord, head: &str) -> Result<(), Failure> {
         let goes_on = matches!(record.phase, Phase::FailingOver(_));
-        if goes_on || record.placement.head != head {
-            return Ok(());
-        }
-        let id = PoolId::from(&record.assembly);
-        let has_volume = |known: crate::nodes::Known| {
-            known.current().is_some_and(|now| health::holds(now, &id, HoldingKind::Volume))
-        };
-        if !self.env.nodes.get(head).is_some_and(has_volume) {
+        let is_another = record.placement.head != head;
+        if goes_on || is_another || !self.head_has(record, HoldingKind::Volume) {
             return Ok(());
         }
         Err(Failure::new(FailureKind::NotNow, STEP)
