@@ -385,10 +385,7 @@ fn spec_of(assembly: &Assembly, placement: &Placement) -> PoolSpec {
         spares: Some(u32::try_from(placement.spares.len()).unwrap_or(u32::MAX)),
         auto_replace: Some(is_redundant(placement.redundancy())),
         at_expiry: AtExpiry::Keep.into(),
-        donor_count: 0,
-        lease_seconds: 0,
-        uid: 0,
-        gid: 0,
+        ..PoolSpec::default()
     }
 }
 

@@ -37,6 +37,9 @@ const GREATEST_PATIENCE_SECONDS: u32 = 86_400;
 /// The most donors of one pool: twice what the widest volume (md raid0) takes.
 pub const MOST_DONORS: usize = 4096;
 
+/// The most clients of one pool: each is a line of the head's export table.
+pub const MOST_CLIENTS: usize = 1024;
+
 /// A hundred years: what is longer is a slip, and would overflow nothing yet.
 const LONGEST_LEASE_SECONDS: u64 = 100 * 365 * 86_400;
 
@@ -129,6 +132,9 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         spares: Some(spares_of(spec, &profile, redundancy)?),
         auto_replace: Some(auto_replace_of(spec, &profile, redundancy)?),
         at_expiry: at_expiry_of(spec, &profile)?.into(),
+        clients: clients_of(spec)?,
+        private: spec.private,
+        job: spec.job.clone(),
     };
     Ok(Wanted { name, capacity, donors, spec: filled })
 }
@@ -205,6 +211,22 @@ fn donors_of(spec: &PoolSpec, profile: &Profile) -> Result<Donors, Failure> {
         Some(names) => Ok(Donors::Listed(names.iter().map(str::to_owned).collect())),
         None => Ok(Donors::Pick(count)),
     }
+}
+
+/// The nodes that shall mount the head's file system; the head itself has it anyway.
+fn clients_of(spec: &PoolSpec) -> Result<String, Failure> {
+    if spec.clients.is_empty() {
+        return Ok(String::new());
+    }
+    let clients: HostList =
+        spec.clients.parse().map_err(|error| invalid(format!("clients: {error}")))?;
+    if clients.len() > MOST_CLIENTS {
+        return Err(invalid(format!(
+            "{} clients; a pool has at most {MOST_CLIENTS}",
+            clients.len()
+        )));
+    }
+    Ok(clients.to_string())
 }
 
 fn backend_of(spec: &PoolSpec, profile: &Profile) -> Result<Backend, Failure> {

@@ -68,6 +68,7 @@ impl Wish {
             spares: self.spares,
             auto_replace: self.auto_replace,
             at_expiry: self.at_expiry.map_or(AtExpiry::Unspecified, Into::into).into(),
+            ..PoolSpec::default()
         })
     }
 
@@ -165,6 +166,7 @@ mod tests {
             spares: Some(2),
             auto_replace: Some(false),
             at_expiry: AtExpiry::Release.into(),
+            ..PoolSpec::default()
         };
         assert_eq!(spec, expected);
     }
