@@ -182,6 +182,7 @@ pub fn calls_of(
             uid: record.spec.uid,
             gid: record.spec.gid,
             formed: record.formed,
+            private: record.spec.private,
         }),
         Step::Unmount => Call::Unmount(UnmountRequest { pool, force }),
         Step::StopVolume => Call::StopVolume(StopVolumeRequest { pool }),
