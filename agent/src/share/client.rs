@@ -52,9 +52,7 @@ pub(super) fn require(node: &Node) -> Outcome<()> {
 
 /// Mounts the share. Answers where.
 pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, PathBuf)> {
-    let usual = mount::usual_place(node, &wanted.assembly);
-    let is_usual = wanted.point.as_os_str().is_empty() || wanted.point == usual;
-    let point = if is_usual { usual } else { wanted.point.clone() };
+    let (point, is_usual) = mount::place(node, &wanted.assembly, &wanted.point);
     let source = names::share_source(&wanted.assembly, &wanted.path);
     if let Some(there) = mounted(node, &wanted.assembly)?.into_iter().next() {
         let same = there.point == point
@@ -150,7 +148,7 @@ pub fn unmount(node: &Node, assembly: &Assembly, force: bool) -> Outcome<(Change
         change = Change::Made;
     }
     if change == Change::Made {
-        mount::remove_usual_place(node, assembly);
+        mount::remove_usual_places(node, assembly);
     }
     Ok((change, ended))
 }

@@ -45,18 +45,16 @@ pub struct Question {
 
 /// Refuses with the first thing that is missing or in the way. Changes nothing.
 pub fn check(node: &Node, question: &Question) -> Outcome<()> {
-    let usual = mount::usual_place(node, &question.assembly);
-    let is_usual = question.point.as_os_str().is_empty() || question.point == usual;
-    let point = if is_usual { &usual } else { &question.point };
+    let (point, is_usual) = mount::place(node, &question.assembly, &question.point);
     match question.role {
         SharingRole::Head => {
             server::require(node)?;
             server::refuse_grace(node)?;
-            root::check(node, &question.assembly, point)
+            root::check(node, &question.assembly, &point)
         }
         SharingRole::Client => {
             client::require(node)?;
-            mount::check_place(node, point, is_usual)
+            mount::check_place(node, &point, is_usual)
         }
         SharingRole::Unspecified => {
             Err(failure(FailureKind::Invalid, "it does not say in which role").into())
