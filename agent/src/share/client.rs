@@ -119,6 +119,11 @@ fn shares(node: &Node) -> Outcome<Vec<(Assembly, table::Mount)>> {
     Ok(table::read(&node.roots.proc)?.into_iter().filter_map(of).collect())
 }
 
+/// The pools whose shares are mounted here.
+pub(crate) fn mounted_pools(node: &Node) -> Outcome<Vec<Assembly>> {
+    Ok(shares(node)?.into_iter().map(|(assembly, _)| assembly).collect())
+}
+
 /// Whether a mount is a share of this pool.
 pub(crate) fn is_of(mount: &table::Mount, assembly: &Assembly) -> bool {
     whose(mount).as_ref() == Some(assembly)

@@ -24,11 +24,12 @@ use std::path::PathBuf;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{FailureKind, Holder, Holding, SharingRole};
 
+use crate::headroom;
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
-pub(crate) use client::is_of;
 pub use client::{Wanted as WantedMount, mount, unmount};
+pub(crate) use client::{is_of, mounted_pools};
 pub use head::{Wanted, share, unshare};
 pub(crate) use root::{is_own_view, prepare};
 
@@ -41,10 +42,15 @@ pub struct Question {
     pub role: SharingRole,
     /// Where it is or will be mounted; empty for the usual place.
     pub point: PathBuf,
+    /// Whether the node will lend to the pool too.
+    pub lends: bool,
 }
 
 /// Refuses with the first thing that is missing or in the way. Changes nothing.
 pub fn check(node: &Node, question: &Question) -> Outcome<()> {
+    if question.lends {
+        headroom::check(node)?;
+    }
     let (point, is_usual) = mount::place(node, &question.assembly, &question.point);
     match question.role {
         SharingRole::Head => {

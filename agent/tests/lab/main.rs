@@ -18,6 +18,7 @@ mod large;
 mod load;
 mod logical_volumes;
 mod mounts;
+mod own;
 mod patience;
 mod pki;
 mod power;
