@@ -166,6 +166,7 @@ pub fn calls_of(
                 .filter_map(|number| exports.get(&record.member(number).donor).cloned())
                 .collect(),
             patience_seconds: placement.patience_seconds,
+            sparing: false,
         }),
         Step::AssembleVolume => Call::AssembleVolume(assemble(record, exports)),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
