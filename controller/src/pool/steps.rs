@@ -195,6 +195,7 @@ pub fn calls_of(
             uid: record.spec.uid,
             gid: record.spec.gid,
             formed: record.formed,
+            private: record.spec.private,
         }),
         Step::CheckClient(_) => Call::CheckSharing(check_sharing(SharingRole::Client, record)),
         Step::Share => Call::ShareFilesystem(ShareFilesystemRequest {
