@@ -1,0 +1,5 @@
+//! Real jobs of an ordinary user under a real Slurm. Needs the lab (`rampool-lab doctor`); run
+//! with `--features lab`.
+
+mod plain;
+mod submission;
