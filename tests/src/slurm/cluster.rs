@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rampool_lab::Output;
+use rampool_lab::{NodeId, Output};
 
 use super::{Fields, site};
 use crate::cluster::{self, CONTROLLER, Cluster};
@@ -12,6 +12,9 @@ use crate::until::until;
 
 /// How long the daemons may take from their start until all nodes can be given to jobs.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Whose certificate slurmctld's hooks have.
+const PARTY: &str = "slurm";
 
 /// An ordinary user, whom the lab's image knows.
 pub const USER: &str = "alice";
@@ -34,7 +37,7 @@ impl SlurmCluster {
     /// `compute` nodes that run jobs, `n2` and on, and `n1`; `name` is the lab's.
     #[must_use]
     pub fn builder(name: &str, compute: u8) -> Builder {
-        let rampool = Cluster::builder(name, compute + 1);
+        let rampool = Cluster::builder(name, compute + 1).party(PARTY);
         Builder { rampool, compute, memory_mib: 640 }.memory_mib(640)
     }
 
@@ -120,6 +123,13 @@ impl Builder {
         self
     }
 
+    /// Further lines of controller.yaml.
+    #[must_use]
+    pub fn controller(mut self, yaml: &str) -> Self {
+        self.rampool = self.rampool.controller(yaml);
+        self
+    }
+
     /// Boots it, and waits until every node is idle.
     ///
     /// # Errors
@@ -143,9 +153,15 @@ fn install(
     memory_mib: u64,
     key: &[u8],
 ) -> rampool_lab::Builder {
-    let compute = format!("n[2-{}]", compute + 1);
+    let nodes = compute + 1;
+    let compute = format!("n[2-{nodes}]");
     for (path, mode, text) in site::files(CONTROLLER, &compute, memory_mib) {
         lab = lab.persist_file(path, mode, text);
+    }
+    for node in NodeId::first(nodes) {
+        let party = if node.to_string() == CONTROLLER { PARTY } else { "node" };
+        let yaml = site::hooks_yaml(CONTROLLER, party);
+        lab = lab.persist_file_on(node, "/etc/rampool/slurm.yaml", 0o644, yaml);
     }
     lab.persist_file("/etc/munge/munge.key", 0o400, key).on_boot(PREPARE).on_boot(start_daemon())
 }
@@ -155,6 +171,7 @@ fn install(
 const PREPARE: &str = "\
 ln -s /opt/rampool/bin/rampool /usr/bin/rampool
 chown -R munge:munge /etc/munge
+if [ -e /etc/rampool/tls/slurm.key ]; then chown slurm /etc/rampool/tls/slurm.key; fi
 install -d -o munge -g munge -m 755 /run/munge
 install -d -o munge -g munge -m 700 /var/log/munge /var/lib/munge
 install -d -o slurm -g slurm /var/lib/slurm/slurmctld /run/slurm

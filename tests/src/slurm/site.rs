@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use crate::cluster::tls_yaml;
+
 /// A file of every node: its path there, mode and text.
 pub type File = (&'static str, u32, String);
 
@@ -45,12 +47,38 @@ pub fn files(controller: &str, compute: &str, memory_mib: u64) -> Vec<File> {
     ]
 }
 
+/// The configuration of the hooks. slurmctld runs them as its own user, who has a key of his own;
+/// a node's root has the agent's.
+#[must_use]
+pub fn hooks_yaml(controller: &str, party: &str) -> String {
+    format!(
+        "controller: {controller}:7701
+cluster: {CLUSTER}
+features: [{}]
+deadline: {DEADLINE}s
+node_deadline: {NODE_DEADLINE}s
+{}",
+        PROFILES.join(", "),
+        tls_yaml(party)
+    )
+}
+
+/// `ClusterName`.
+pub const CLUSTER: &str = "lab";
+
+/// How long a job's pool may take to be made, in seconds: several times what it takes when a
+/// noisy machine is at its worst.
+const DEADLINE: u64 = 60;
+
+/// How long a node waits for its memory, in seconds: a test waits for it to be over.
+const NODE_DEADLINE: u64 = 15;
+
 /// Four CPUs are claimed of a node's one, so that several jobs fit on it. Times are short where
 /// a test would wait for them: how soon a lost node is noticed, how long a job may ignore its end.
 fn slurm_conf(controller: &str, compute: &str, memory_mib: u64) -> String {
     let memory = memory_for_jobs(memory_mib);
     let mut text = format!(
-        "ClusterName=lab
+        "ClusterName={CLUSTER}
 SlurmctldHost={controller}
 SlurmUser=slurm
 AuthType=auth/munge
@@ -80,7 +108,7 @@ DefMemPerNode=100
 Include rampool.conf
 "
     );
-    let features = FEATURES.join(",");
+    let features = [&PROFILES[..], &["ssd", "notmoreIOPS"]].concat().join(",");
     let _ = write!(
         text,
         "NodeName={compute} CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 \
@@ -92,8 +120,8 @@ PartitionName={SUSPENDING} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscrib
     text
 }
 
-/// The profile that jobs of the suites ask for, other profiles, and features that are none.
-const FEATURES: [&str; 5] = ["moreIOPS", "moreIOPS_safe", "lake", "ssd", "notmoreIOPS"];
+/// The profiles that a job may name; nodes have each as a feature, and some that are none.
+pub const PROFILES: [&str; 3] = ["moreIOPS", "moreIOPS_safe", "lake"];
 
 /// A partition that is said to suspend jobs.
 pub const SUSPENDING: &str = "debug";
