@@ -1,8 +1,9 @@
 //! Generates the wire contract's Rust from `rampool/v1/*.proto`, with no protoc on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["rampool/v1/pool.proto", "rampool/v1/agent.proto", "rampool/v1/controller.proto"];
-    for file in files {
+    let files =
+        ["pool", "agent", "controller", "job"].map(|name| format!("rampool/v1/{name}.proto"));
+    for file in &files {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["."])?;

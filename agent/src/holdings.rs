@@ -4,6 +4,7 @@ use rampool_proto::v1::{FilesystemKind, Holding, HoldingKind, PoolId};
 
 use crate::attach;
 use crate::export;
+use crate::jobs;
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::Outcome;
@@ -12,7 +13,7 @@ use crate::share;
 use crate::volume;
 
 /// Everything of every pool, in the order it is made: memory, exports, sessions and their
-/// records, volumes, mounts, shares.
+/// records, volumes, mounts, shares, jobs.
 pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
     let mut holdings: Vec<_> = ramdisk::list(node)?
         .into_iter()
@@ -46,6 +47,7 @@ pub fn list(node: &Node) -> Outcome<Vec<Holding>> {
     }));
     holdings.extend(mount::list(node, &volumes)?);
     holdings.extend(share::list(node)?);
+    holdings.extend(jobs::list(node));
     Ok(holdings)
 }
 

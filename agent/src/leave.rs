@@ -65,7 +65,8 @@ fn shutting_down(node: &Node) -> Outcome<bool> {
 
 /// The assemblies of which this node has more than memory and exports.
 fn headed(holdings: &[Holding]) -> BTreeSet<Assembly> {
-    let lent = [HoldingKind::Ramdisk, HoldingKind::Export];
+    // A job is told by nothing but its note, which the reboot takes.
+    let lent = [HoldingKind::Ramdisk, HoldingKind::Export, HoldingKind::Job];
     let headed = holdings.iter().filter(|holding| !lent.contains(&holding.kind()));
     headed.filter_map(|holding| Assembly::try_from(holding.pool.as_ref()?).ok()).collect()
 }
@@ -130,6 +131,7 @@ mod tests {
             holding(HoldingKind::Export, "lent.1"),
             holding(HoldingKind::Session, "demo.3"),
             holding(HoldingKind::Mount, "demo.3"),
+            holding(HoldingKind::Job, "job-17-1.1"),
             holding(HoldingKind::NodeRecord, "other.1"),
         ];
         let headed = headed(&holdings).into_iter().collect::<Vec<_>>();

@@ -17,6 +17,7 @@
 //! | [`ramdisk`], [`export`] | donor: memory, and its way out |
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
 //! | [`share`] | head and client: a mounted pool on other nodes, by NFS |
+//! | [`jobs`] | nodes of a Slurm job: who may use a pool there, and with how much memory |
 //! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
@@ -34,6 +35,7 @@ pub mod filesystem;
 pub mod head;
 pub mod holdings;
 pub mod inventory;
+pub mod jobs;
 pub mod leave;
 pub mod memory;
 mod modules;

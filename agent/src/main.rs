@@ -12,7 +12,7 @@ use clap::Parser;
 use rampool_agent::config::Config;
 use rampool_agent::node::Node;
 use rampool_agent::service::AgentService;
-use rampool_agent::{holdings, leave, news, protect, start};
+use rampool_agent::{holdings, jobs, leave, news, protect, start};
 use rampool_proto::v1::agent_server::AgentServer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,6 +77,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let listen = node.config.listen;
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+        let hooks = jobs::listen(&node)?;
+        tokio::spawn(jobs::serve(Arc::clone(&node), hooks));
         tokio::spawn(news::watch(Arc::clone(&node)));
         tracing::info!(node = node.config.node, %listen, data = %node.config.data, "ready");
         let stopping = Arc::clone(&node);

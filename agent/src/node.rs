@@ -5,13 +5,14 @@
 //! threads, detached from the call that asked for it: a caller who leaves stops nothing halfway.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rampool_proto::pool_name::{Assembly, PoolName};
 use rampool_proto::v1::{Failure, FailureKind};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::abilities::Modules;
 use crate::attach::RanOut;
@@ -56,6 +57,8 @@ enum Ground {
     Head(Assembly),
     /// What a donor lends to a pool: one piece of memory may serve several generations.
     Loan(PoolName),
+    /// What the agent knows of one of Slurm's jobs.
+    Job(u32),
 }
 
 /// Whose turn it is on each ground. An entry lives as long as somebody holds or awaits it.
@@ -150,12 +153,7 @@ impl Node {
         step: &'static str,
         work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
-        let turn = self.turns.of(ground);
-        let Ok(turn) = tokio::time::timeout(PATIENCE, turn.lock_owned()).await else {
-            let said = format!("another call on {assembly} has not ended for {PATIENCE:?}");
-            let failure = Failure::new(FailureKind::TimedOut, step).saying(said);
-            return Err(failure.on(&self.config.node).into());
-        };
+        let turn = self.await_turn(ground, assembly, step).await?;
         let (node, of) = (Arc::clone(self), assembly.clone());
         let task = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
@@ -165,6 +163,39 @@ impl Node {
             drop(turn);
             node.turns.forget_idle();
             node.tell_change();
+            outcome
+        });
+        self.settle(task, step).await
+    }
+
+    async fn await_turn(
+        &self,
+        ground: Ground,
+        of: &(dyn Display + Sync),
+        step: &'static str,
+    ) -> Outcome<OwnedMutexGuard<()>> {
+        let turn = self.turns.of(ground);
+        tokio::time::timeout(PATIENCE, turn.lock_owned()).await.map_err(|_| {
+            let said = format!("another call on {of} has not ended for {PATIENCE:?}");
+            let failure = Failure::new(FailureKind::TimedOut, step).saying(said);
+            failure.on(&self.config.node).into()
+        })
+    }
+
+    /// Does `work` on what the agent knows of a job, when it is its turn. The work goes on to its
+    /// end if the caller leaves. Watchers are not told: many tasks may ask at once.
+    pub async fn of_job<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: u32,
+        step: &'static str,
+        work: impl FnOnce(&Self) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let turn = self.await_turn(Ground::Job(job), &format!("job {job}"), step).await?;
+        let node = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = work(&node);
+            drop(turn);
+            node.turns.forget_idle();
             outcome
         });
         self.settle(task, step).await

@@ -1,7 +1,7 @@
 //! Requests, checked: what comes off the wire becomes what the rooms inside work with.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rampool_proto::pool_name::Assembly;
@@ -10,6 +10,8 @@ use rampool_proto::v1::{self, Export, FailureKind, PoolId, Redundancy};
 
 use crate::export::{self, Way};
 use crate::head;
+use crate::jobs::Job;
+use crate::memory::MIB;
 use crate::names;
 use crate::outcome::{During, Outcome, failure};
 use crate::{attach, filesystem, mount, ramdisk, share, volume};
@@ -22,6 +24,12 @@ const MOST_CLIENTS: usize = 4096;
 
 /// Longer ones the kernel does not take as a mount's source.
 const LONGEST_PATH: usize = 1024;
+
+/// More lines than a job's output is told.
+const MOST_LINES: usize = 16;
+
+/// Longer ones nobody reads.
+const LONGEST_LINE: usize = 1024;
 
 /// A README longer than this is no note to a reader.
 const LONGEST_README: usize = 64 * 1024;
@@ -210,9 +218,42 @@ pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
         readme: request.readme,
         uid: request.uid,
         gid: request.gid,
+        is_private: request.private,
         formed: earlier(&assembly, request.formed)?,
         assembly,
     })
+}
+
+/// Of `AdmitJob`.
+pub fn admit_job(request: v1::AdmitJobRequest) -> Outcome<Job> {
+    let path = Path::new(&request.mount_point);
+    if !path.is_absolute() || !is_short_line(&request.mount_point) {
+        return invalid(format!("{:?} is no absolute path that a job could use", path.display()));
+    }
+    if !request.lent_bytes.is_multiple_of(MIB) {
+        return invalid(format!("{} bytes are no multiple of 1 MiB", request.lent_bytes));
+    }
+    if request.lines.len() > MOST_LINES || !request.lines.iter().all(|line| is_short_line(line)) {
+        return invalid("what the job's output shall say is too much, or no lines");
+    }
+    Ok(Job {
+        id: job(request.job)?,
+        uid: request.uid,
+        pool: assembly(request.pool.as_ref())?,
+        path: request.mount_point,
+        lent_bytes: request.lent_bytes,
+        is_head: request.head,
+        lines: request.lines,
+    })
+}
+
+/// The id of a job that a request names.
+pub fn job(id: u32) -> Outcome<u32> {
+    if id == 0 { invalid("it names no job") } else { Ok(id) }
+}
+
+fn is_short_line(text: &str) -> bool {
+    text.len() <= LONGEST_LINE && !text.chars().any(char::is_control)
 }
 
 /// Of `CheckSharing`.
@@ -366,6 +407,25 @@ mod tests {
             assert!(mount_share(request(odd)).is_err(), "{odd}");
         }
         assert!(mount_share(v1::MountShareRequest { head: "n1".into(), ..request("/a") }).is_err());
+    }
+
+    #[test]
+    fn a_job_is_told_lines_and_a_path_and_nothing_else() {
+        let request = |path: &str, line: &str, lent_bytes| v1::AdmitJobRequest {
+            job: 17,
+            pool: pool(),
+            mount_point: path.into(),
+            lines: vec![line.into()],
+            lent_bytes,
+            ..Default::default()
+        };
+        assert!(admit_job(request("/rampool/17", "3 GiB from 4 nodes", 64 * MIB)).is_ok());
+        for odd in ["", "rampool/17", "/rampool/1\n7", &format!("/{}", "x".repeat(LONGEST_LINE))] {
+            assert!(admit_job(request(odd, "", 0)).is_err(), "{odd}");
+        }
+        assert!(admit_job(request("/rampool/17", "a\nexport PATH=/tmp", 0)).is_err());
+        assert!(admit_job(request("/rampool/17", "", 1)).is_err());
+        assert!(admit_job(v1::AdmitJobRequest { job: 0, ..request("/a", "", 0) }).is_err());
     }
 
     #[test]

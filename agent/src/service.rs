@@ -16,7 +16,7 @@ use crate::fail::{self, Impatience};
 use crate::node::Node;
 use crate::outcome::Outcome;
 use crate::request;
-use crate::{attach, export, filesystem, head, inventory, mount, share, usage, volume};
+use crate::{attach, export, filesystem, head, inventory, jobs, mount, share, usage, volume};
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -272,7 +272,9 @@ impl Agent for AgentService {
         let kept = impatience.clone();
         let work = move |node: &Node| {
             let _kept = kept;
-            share::unmount_all(node, &of, request.force)
+            let done = share::unmount_all(node, &of, request.force)?;
+            jobs::dismiss_all_of(node, &of)?;
+            Ok(done)
         };
         let outcome = self.node.change(&assembly, "unmount the pool", work).await;
         drop(impatience);
@@ -349,12 +351,38 @@ impl Agent for AgentService {
         let request = request.into_inner();
         let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
         let of = assembly.clone();
-        let work = move |node: &Node| share::unmount(node, &of, request.force);
+        let work = move |node: &Node| {
+            let done = share::unmount(node, &of, request.force)?;
+            jobs::dismiss_all_of(node, &of)?;
+            Ok(done)
+        };
         let outcome = self.node.change(&assembly, "unmount the share", work).await;
         answer(outcome.map(|(change, terminated)| v1::UnmountShareResponse {
             already: change.already(),
             terminated,
         }))
+    }
+
+    async fn admit_job(
+        &self,
+        request: Request<v1::AdmitJobRequest>,
+    ) -> Answer<v1::AdmitJobResponse> {
+        let job = self.checked(request::admit_job(request.into_inner()))?;
+        let work = |node: &Node, job: &jobs::Job| jobs::admit(node, job);
+        let outcome = self.node.of_job(job.id, "admit the job", move |node| work(node, &job)).await;
+        self.node.tell_change();
+        answer(outcome.map(|change| v1::AdmitJobResponse { already: change.already() }))
+    }
+
+    async fn dismiss_job(
+        &self,
+        request: Request<v1::DismissJobRequest>,
+    ) -> Answer<v1::DismissJobResponse> {
+        let job = self.checked(request::job(request.get_ref().job))?;
+        let work = move |node: &Node| jobs::dismiss(node, job);
+        let outcome = self.node.of_job(job, "dismiss the job", work).await;
+        self.node.tell_change();
+        answer(outcome.map(|change| v1::DismissJobResponse { already: change.already() }))
     }
 }
 

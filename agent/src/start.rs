@@ -2,7 +2,7 @@
 //! keeps udev's other rules away from rampool's disks.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,10 @@ pub struct Alone(#[allow(dead_code)] Flock<File>);
 /// Takes the lock that only one agent a node can have. The kernel lets it go when the last
 /// thread of a killed agent has left it: no successor meets a call that still runs.
 pub fn alone(run: &Path) -> anyhow::Result<Alone> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(run)
+    // What is for root alone says so itself: users look for their jobs' notes here.
+    let open_to_pass = fs::Permissions::from_mode(0o711);
+    fs::create_dir_all(run)
+        .and_then(|()| fs::set_permissions(run, open_to_pass))
         .with_context(|| format!("make {}", run.display()))?;
     let path = run.join("agent.lock");
     let open =
@@ -70,7 +70,13 @@ pub fn prepare(node: &Node) {
         tracing::warn!(%failure, "this node cannot export by iSCSI");
     }
     // Here, so that a pool leaves nothing that was not there before it.
-    for prepared in [crate::ramdisk::prepare(node), crate::volume::prepare(node)] {
+    let prepared = [
+        crate::ramdisk::prepare(node),
+        crate::volume::prepare(node),
+        crate::share::prepare(node),
+        crate::jobs::prepare(node),
+    ];
+    for prepared in prepared {
         if let Err(failure) = prepared {
             tracing::warn!(%failure, "{} is not usable", node.roots.run.display());
         }

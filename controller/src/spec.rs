@@ -37,6 +37,9 @@ const GREATEST_PATIENCE_SECONDS: u32 = 86_400;
 /// The most donors of one pool: twice what the widest volume (md raid0) takes.
 pub const MOST_DONORS: usize = 4096;
 
+/// The most clients of one pool: each is a line of the head's export table.
+pub const MOST_CLIENTS: usize = 1024;
+
 /// A hundred years: what is longer is a slip, and would overflow nothing yet.
 const LONGEST_LEASE_SECONDS: u64 = 100 * 365 * 86_400;
 
@@ -55,6 +58,8 @@ pub struct Wanted {
     pub capacity: Size,
     /// From whom.
     pub donors: Donors,
+    /// The nodes that shall mount the head's file system.
+    pub clients: Vec<String>,
     /// Every field of the request, filled in.
     pub spec: PoolSpec,
 }
@@ -98,6 +103,8 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
     let donors = donors_of(spec, &profile)?;
     let filesystem = filesystem_of(spec, &profile)?;
     let redundancy = redundancy_of(spec, &profile)?;
+    let head = head_of(spec, &profile)?;
+    let clients = clients_of(spec, &head, filesystem)?;
     let filled = PoolSpec {
         name: spec.name.clone(),
         profile: profile_name,
@@ -105,7 +112,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
             Size::Usable(bytes) => Capacity::SizeBytes(bytes),
             Size::PerDonor(bytes) => Capacity::SizePerDonorBytes(bytes),
         }),
-        head: head_of(spec, &profile)?,
+        head,
         donors: match &donors {
             Donors::Listed(names) => HostList::from_names(names).map_err(invalid)?.to_string(),
             Donors::Pick(_) => String::new(),
@@ -129,8 +136,11 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         spares: Some(spares_of(spec, &profile, redundancy)?),
         auto_replace: Some(auto_replace_of(spec, &profile, redundancy)?),
         at_expiry: at_expiry_of(spec, &profile)?.into(),
+        clients: HostList::from_names(&clients).map_err(invalid)?.to_string(),
+        private: spec.private,
+        job: spec.job.clone(),
     };
-    Ok(Wanted { name, capacity, donors, spec: filled })
+    Ok(Wanted { name, capacity, donors, clients, spec: filled })
 }
 
 /// The profile meant; the built-in one is empty, so that all of it is built in.
@@ -205,6 +215,31 @@ fn donors_of(spec: &PoolSpec, profile: &Profile) -> Result<Donors, Failure> {
         Some(names) => Ok(Donors::Listed(names.iter().map(str::to_owned).collect())),
         None => Ok(Donors::Pick(count)),
     }
+}
+
+/// The nodes that shall mount the head's file system.
+fn clients_of(
+    spec: &PoolSpec,
+    head: &str,
+    filesystem: FilesystemKind,
+) -> Result<Vec<String>, Failure> {
+    if spec.clients.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clients: HostList =
+        spec.clients.parse().map_err(|error| invalid(format!("clients: {error}")))?;
+    if clients.len() > MOST_CLIENTS {
+        let said = format!("{} clients; a pool has at most {MOST_CLIENTS}", clients.len());
+        return Err(invalid(said));
+    }
+    if clients.contains(head) {
+        return Err(invalid(format!("{head} is the head: it has the file system anyway"))
+            .advising("leave it out of the clients"));
+    }
+    if filesystem == FilesystemKind::None {
+        return Err(invalid("clients are given, but no file system (fs: none)"));
+    }
+    Ok(clients.iter().map(str::to_owned).collect())
 }
 
 fn backend_of(spec: &PoolSpec, profile: &Profile) -> Result<Backend, Failure> {

@@ -8,6 +8,7 @@
 //! | [`pool_name`] | what a pool may be called, and what one assembly of it is called |
 //! | [`hostlist`] | `n[001-040],mds1` |
 //! | [`size`] | `3T`, `512GiB`, `1.5T` |
+//! | [`job_socket`] | what Slurm's hooks and the agent of their node say to each other |
 //! | [`failure`] | one error, with node, step, program, its words and advice |
 //! | [`tls`] | mutual TLS: the only way in or out |
 //! | [`by_text`] | values that a file holds as text, errors with line and column |
@@ -17,6 +18,7 @@ pub mod by_text;
 pub mod config_file;
 pub mod failure;
 pub mod hostlist;
+pub mod job_socket;
 pub mod pool_name;
 mod secrets;
 pub mod size;

@@ -41,11 +41,33 @@ pub enum PoolNameError {
     OddCharacter(String, char),
 }
 
+/// Begins the names of the pools of Slurm's jobs.
+const OF_JOB: &str = "job-";
+
 impl PoolName {
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The pool of a job's `run`, which the controller counts from 1: `job-<job id>-<run>`. Slurm's
+    /// greatest job id (`MAX_JOB_ID`) has eight digits: three are left for the run.
+    ///
+    /// # Errors
+    ///
+    /// Where the numbers do not fit.
+    pub fn of_job(job: u32, run: u32) -> Result<Self, PoolNameError> {
+        format!("{OF_JOB}{job}-{run}").parse()
+    }
+
+    /// The job and its run, where this is the pool of one.
+    #[must_use]
+    pub fn job(&self) -> Option<(u32, u32)> {
+        let (job, run) = self.0.strip_prefix(OF_JOB)?.split_once('-')?;
+        let (job, run) = (job.parse().ok()?, run.parse().ok()?);
+        // Only what is written in the one way: no "007".
+        (Self::of_job(job, run).as_ref() == Ok(self)).then_some((job, run))
     }
 }
 
@@ -159,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_merely_looks_like_a_jobs_is_none() {
+        for other in ["job", "job-17", "job-17-a", "job-017-1", "job-17-01", "job--1", "ajob-1-1"] {
+            assert_eq!(other.parse::<PoolName>().unwrap().job(), None, "{other}");
+        }
+        assert!(PoolName::of_job(u32::MAX, u32::MAX).is_err());
+    }
+
+    #[test]
     fn only_plainly_written_generations_are_ours() {
         for bad in ["demo", "demo.", "demo.0", "demo.007", "demo.+7", "demo.10000000", "demo.7.8"] {
             assert!(matches!(bad.parse::<Assembly>(), Err(AssemblyError::Generation(_))), "{bad}");
@@ -175,6 +205,12 @@ mod tests {
             prop_assert_eq!(Assembly::try_from(&PoolId::from(&assembly)), Ok(assembly.clone()));
             let device = format!("md_rp.{assembly}");
             prop_assert!(device.len() <= 31, "{}", device);
+        }
+
+        #[test]
+        fn the_pool_of_any_job_says_whose_it_is(job in 1..=0x03ff_ffff_u32, run in 1..=999_u32) {
+            let pool = PoolName::of_job(job, run).unwrap();
+            prop_assert_eq!(pool.job(), Some((job, run)));
         }
 
         #[test]

@@ -200,8 +200,8 @@ pub(crate) mod tests {
         log(&node.roots, &[&timed_out(1)]);
         assert_eq!(remembered(&node), [1, 2]);
         log(&node.roots, &["6,1,2,-;Loading iSCSI transport class v2.0-870."]);
-        assert_eq!(remembered(&node), []);
-        assert_eq!(remembered(&fake(folder.path())), []);
+        assert!(remembered(&node).is_empty());
+        assert!(remembered(&fake(folder.path())).is_empty());
     }
 
     #[test]

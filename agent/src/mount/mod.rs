@@ -46,6 +46,8 @@ pub struct Wanted {
     pub uid: u32,
     /// The owner's group.
     pub gid: u32,
+    /// Nobody else may enter, also where it is root's.
+    pub is_private: bool,
 }
 
 /// Where pools are mounted that name no place.
@@ -57,8 +59,13 @@ pub(crate) fn usual_place(node: &Node, assembly: &Assembly) -> PathBuf {
 /// Where a volume is mounted: the mount of its whole file system that was made first.
 pub fn of_volume(node: &Node, volume: &Volume) -> Outcome<Option<Mount>> {
     let mounts = table::read(&node.roots.proc)?;
-    let whole = |m: &Mount| m.device == volume.number && m.root == Path::new("/");
-    Ok(mounts.into_iter().find(|m| whole(m) && !share::is_own_view(node, &m.point)))
+    let is_it = |m: &Mount| is_whole(m, volume) && !share::is_own_view(node, &m.point);
+    Ok(mounts.into_iter().find(is_it))
+}
+
+/// Whether a mount shows all of the volume's file system.
+pub(crate) fn is_whole(mount: &Mount, volume: &Volume) -> bool {
+    mount.device == volume.number && mount.root == Path::new("/")
 }
 
 /// Mounts the pool's file system, says at its root what it is, and gives it to its owner. A
@@ -177,8 +184,12 @@ fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(refused(&readme, "make it", error)),
     }
-    let mode = if wanted.uid == 0 { 0o755 } else { 0o700 };
-    own(point, wanted, mode).map(drop)
+    own(point, wanted, root_mode(wanted)).map(drop)
+}
+
+/// Of the mount's root: whatever a user's pool holds is the user's, root's is everybody's to read.
+fn root_mode(wanted: &Wanted) -> u32 {
+    if wanted.is_private || wanted.uid != 0 { 0o700 } else { 0o755 }
 }
 
 /// Gives `path` to the pool's owner, once: modes that the owner changed since are kept.

@@ -117,11 +117,18 @@ fn mounted(node: &Node, assembly: &Assembly) -> Outcome<Vec<table::Mount>> {
 }
 
 fn shares(node: &Node) -> Outcome<Vec<(Assembly, table::Mount)>> {
-    let of = |mount: table::Mount| {
-        let (assembly, _) = names::parse_share_source(&mount.source)?;
-        (mount.kind == KIND).then_some((assembly, mount))
-    };
+    let of = |mount: table::Mount| Some((whose(&mount)?, mount));
     Ok(table::read(&node.roots.proc)?.into_iter().filter_map(of).collect())
+}
+
+/// Whether a mount is a share of this pool.
+pub(crate) fn is_of(mount: &table::Mount, assembly: &Assembly) -> bool {
+    whose(mount).as_ref() == Some(assembly)
+}
+
+fn whose(mount: &table::Mount) -> Option<Assembly> {
+    let (assembly, _) = names::parse_share_source(&mount.source)?;
+    (mount.kind == KIND).then_some(assembly)
 }
 
 /// Unmounts the share wherever it is mounted; answers whom it had to end.

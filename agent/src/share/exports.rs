@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn the_sites_root_is_not_taken_for_ours() {
         let site = parse(b"/srv\t10.0.0.2(ro,fsid=0)").unwrap();
-        let path = Path::new("/run/rampool/share");
+        let path = Path::new("/run/rampool/share/root");
         let export = |is_unique| Export {
             path,
             mark: "fsid=0".into(),

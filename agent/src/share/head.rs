@@ -226,7 +226,7 @@ mod tests {
         };
         write(&names::exports_file(&assembly("demo.3")), "# x\n/rampool/demo 10.0.0.2(rw)\n");
         write(&names::exports_file(&assembly("old.1")), "# x\n/rampool/old 10.0.0.2(rw)\n");
-        write("rampool.exports", "/run/rampool/share 10.0.0.2(ro)\n");
+        write("rampool.exports", "/run/rampool/share/root 10.0.0.2(ro)\n");
         write("site.exports", "/nowhere *(ro)\n");
         forget_ended(&node).unwrap();
         let left = configfs::names(&node.roots.exports);

@@ -27,9 +27,10 @@ use rampool_proto::v1::{FailureKind, Holder, Holding, SharingRole};
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
+pub(crate) use client::is_of;
 pub use client::{Wanted as WantedMount, mount, unmount};
 pub use head::{Wanted, share, unshare};
-pub(crate) use root::is_own_view;
+pub(crate) use root::{is_own_view, prepare};
 
 /// What is asked before a pool is made.
 #[derive(Clone, Debug)]

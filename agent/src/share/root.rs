@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,8 +51,24 @@ pub(super) enum Root {
     Ours,
 }
 
+/// Below a folder that only root enters: who may use a pool on this node uses its own mount. A
+/// user's open file in our tree would keep a share from ending.
 fn folder(node: &Node) -> PathBuf {
+    closed(node).join("root")
+}
+
+fn closed(node: &Node) -> PathBuf {
     node.roots.run.join("share")
+}
+
+/// Makes the folder that only root enters.
+pub(crate) fn prepare(node: &Node) -> Outcome<()> {
+    let folder = closed(node);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| refused(&folder, "make it", error))
 }
 
 /// Where a pool is mounted once more, for clients to find.
@@ -255,11 +272,14 @@ mod tests {
 
     #[test]
     fn a_root_of_our_own_is_the_last_choice() {
-        let ours = Path::new("/run/rampool/share");
+        let ours = Path::new("/run/rampool/share/root");
         let chosen = |table: &[Entry], node| choose(ours, table, |e| e.client != "other", node);
         assert_eq!(chosen(&[], true), Root::Node);
         assert_eq!(chosen(&[], false), Root::Ours);
-        assert_eq!(chosen(&[entry("/run/rampool/share", "a", "ro,fsid=0")], false), Root::Ours);
+        assert_eq!(
+            chosen(&[entry("/run/rampool/share/root", "a", "ro,fsid=0")], false),
+            Root::Ours
+        );
         assert_eq!(chosen(&[entry("/srv", "other", "ro,fsid=0")], false), Root::Ours);
         assert_eq!(chosen(&[entry("/srv", "*", "ro,fsid=1")], true), Root::Node);
         assert_eq!(chosen(&[entry("/srv", "*", "ro,fsid=0")], true), Root::Site("/srv".into()));
@@ -267,7 +287,7 @@ mod tests {
 
     #[test]
     fn clients_find_a_pool_by_its_path_in_their_tree() {
-        let view = Path::new("/run/rampool/share/demo.3");
+        let view = Path::new("/run/rampool/share/root/demo.3");
         let found = |root, point: &str| place(&root, Path::new(point), view);
         assert_eq!(found(Root::Ours, "/rampool/demo").unwrap(), Path::new("/demo.3"));
         let site = Root::Site("/srv/nfs".into());

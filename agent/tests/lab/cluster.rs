@@ -250,6 +250,8 @@ calls! {
     unshare_filesystem(UnshareFilesystemRequest) -> UnshareFilesystemResponse;
     mount_share(MountShareRequest) -> MountShareResponse;
     unmount_share(UnmountShareRequest) -> UnmountShareResponse;
+    admit_job(AdmitJobRequest) -> AdmitJobResponse;
+    dismiss_job(DismissJobRequest) -> DismissJobResponse;
 }
 
 impl Agent {
@@ -445,7 +447,7 @@ pub(crate) fn traces(node: &Node) -> String {
                  -o -path '/etc/*' -type f -print -o -path '/sys/*' ! -type f -print 2>/dev/null
              printf '%s\n' /sys/class/iscsi_session/* /sys/class/scsi_disk/* /sys/block/* \
                  /sys/module/br[d] /dev/mapper/* /dev/md/* /dev/rp* /dev/rp*/* \
-                 /rampool/* /run/rampool/ramdisk/* /run/rampool/shar[e] /etc/exports.d/*
+                 /rampool/* /run/rampool/ramdisk/* /run/rampool/share/* /run/rampool/jobs/* /etc/exports.d/*
              cat /var/lib/nfs/etab
              cut -d' ' -f5 /proc/self/mountinfo")
         .unwrap();

@@ -139,7 +139,10 @@ fn clients_use_the_pool_as_its_user_and_nobody_else_does(trio: &Trio<'_>) {
     assert!(share(trio, &["n2", "n4"]).unwrap().already, "exportfs -ra dropped it");
     assert_eq!(says(&n4.node, "cat /rampool/demo/f"), "from n2");
     let held = trio.head.holdings();
-    assert!(held.iter().any(|h| h == "HOLDING_KIND_SHARE /run/rampool/share/demo.1"), "{held:?}");
+    assert!(
+        held.iter().any(|h| h == "HOLDING_KIND_SHARE /run/rampool/share/root/demo.1"),
+        "{held:?}"
+    );
     assert_eq!(n4.holdings(), ["HOLDING_KIND_SHARE_MOUNT rp.demo.1:/demo.1"]);
     let mounts = held.iter().filter(|h| h.starts_with("HOLDING_KIND_MOUNT")).count();
     assert_eq!(mounts, 1, "the clients' view is no mount of the pool's: {held:?}");
@@ -170,9 +173,9 @@ fn after_kill_9_and_half_done_work_a_repeat_converges(trio: &Trio<'_>) {
     // What a call that ended halfway had made, by hand: it is held, and goes.
     trio.head
         .node
-        .sh("mkdir -p /run/rampool/share; mount -t tmpfs rampool /run/rampool/share; \
-             mkdir /run/rampool/share/demo.1; \
-             mount --bind /rampool/demo /run/rampool/share/demo.1")
+        .sh("mkdir -p /run/rampool/share/root; mount -t tmpfs rampool /run/rampool/share/root; \
+             mkdir /run/rampool/share/root/demo.1; \
+             mount --bind /rampool/demo /run/rampool/share/root/demo.1")
         .unwrap();
     let held = trio.head.holdings();
     assert!(held.iter().any(|h| h.starts_with("HOLDING_KIND_SHARE")), "{held:?}");

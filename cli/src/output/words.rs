@@ -128,6 +128,7 @@ impl Worded for HoldingKind {
             Self::Mount => "mount",
             Self::Share => "share",
             Self::ShareMount => "share_mount",
+            Self::Job => "job",
         }
     }
 }

@@ -25,6 +25,7 @@ impl Wish {
             head: self.head.or(file.head),
             donors: self.donors.or(file.donors.filter(|_| !chosen)),
             donor_count: self.donor_count.or(file.donor_count.filter(|_| !chosen)),
+            clients: self.clients.or(file.clients),
             backend: self.backend.or(file.backend),
             layout: self.layout.or(file.layout),
             redundancy: self.redundancy.or(file.redundancy),
@@ -53,6 +54,7 @@ impl Wish {
             donor_count: self.donor_count.unwrap_or_default(),
             chunk_kib: self.chunk_kib()?,
             patience_seconds: self.patience_seconds()?,
+            clients: self.clients.map(|clients| clients.to_string()).unwrap_or_default(),
             profile: self.profile.unwrap_or_default(),
             head: self.head.map(|head| head.0).unwrap_or_default(),
             backend: self.backend.map_or(Backend::Unspecified, Into::into).into(),
@@ -68,6 +70,7 @@ impl Wish {
             spares: self.spares,
             auto_replace: self.auto_replace,
             at_expiry: self.at_expiry.map_or(AtExpiry::Unspecified, Into::into).into(),
+            ..PoolSpec::default()
         })
     }
 
@@ -165,6 +168,7 @@ mod tests {
             spares: Some(2),
             auto_replace: Some(false),
             at_expiry: AtExpiry::Release.into(),
+            ..PoolSpec::default()
         };
         assert_eq!(spec, expected);
     }

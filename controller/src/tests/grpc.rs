@@ -243,6 +243,20 @@ impl Agent for FakeAgent {
     ) -> Result<Response<UnmountShareResponse>, Status> {
         Err(Status::unimplemented("unmount_share"))
     }
+
+    async fn admit_job(
+        &self,
+        _: Request<AdmitJobRequest>,
+    ) -> Result<Response<AdmitJobResponse>, Status> {
+        Err(Status::unimplemented("admit_job"))
+    }
+
+    async fn dismiss_job(
+        &self,
+        _: Request<DismissJobRequest>,
+    ) -> Result<Response<DismissJobResponse>, Status> {
+        Err(Status::unimplemented("dismiss_job"))
+    }
 }
 
 /// A controller and its agents, all listening.
