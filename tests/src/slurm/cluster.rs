@@ -8,10 +8,16 @@ use rampool_lab::{NodeId, Output};
 
 use super::{Fields, site};
 use crate::cluster::{self, CONTROLLER, Cluster};
+use crate::footprint::Footprint;
 use crate::until::until;
 
 /// How long the daemons may take from their start until all nodes can be given to jobs.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How much less memory a node may have after a job for other reasons: what Slurm's daemons
+/// logged (a file in memory) and keep of the job, and the kernel of what it once loaded. A job's
+/// share of a pool is many times as much.
+const MEMORY_NOISE_MIB: u64 = 24;
 
 /// Whose certificate slurmctld's hooks have.
 const PARTY: &str = "slurm";
@@ -98,6 +104,27 @@ impl SlurmCluster {
         })
     }
 
+    /// Returns once nothing of any job is left: every node is idle, the controller has no pool, and
+    /// every node holds what it held before, memory included.
+    ///
+    /// # Errors
+    /// When it is not so `within` that time, with what is left.
+    pub fn ensure_given_back(&self, before: &[Footprint], within: Duration) -> Result<()> {
+        self.until_idle(within)?;
+        until("no pool left", within, || {
+            let list = self.cluster.rampool_json(&["list"])?;
+            let none = list["pools"].as_array().is_some_and(Vec::is_empty);
+            Ok(if none { Ok(()) } else { Err(list) })
+        })?;
+        let after = self.cluster.footprints()?;
+        self.cluster.ensure_same(before, &after)?;
+        for (node, (before, after)) in self.cluster.nodes().iter().zip(before.iter().zip(&after)) {
+            let missing = before.available.saturating_sub(after.available) >> 20;
+            ensure!(missing < MEMORY_NOISE_MIB, "{node} misses {missing} MiB");
+        }
+        Ok(())
+    }
+
     /// Starts slurmctld (again).
     ///
     /// # Errors
@@ -180,10 +207,14 @@ install -d -m 755 /var/lib/slurm/slurmd
 runuser -u munge -- munged
 ";
 
-/// On the first node slurmctld, on all others slurmd.
+/// On the first node slurmctld; on all others the site's own NFS server, by which a job's first
+/// node shares its pool with the others, and slurmd.
 fn start_daemon() -> String {
     format!(
         "if [ $(hostname) = {CONTROLLER} ]; then exec slurmctld; fi
+modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd
+mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld; mount -t rpc_pipefs rpc /run/rpc_pipefs
+nfsdcld; rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 --no-udp 4
 cd /sys/fs/cgroup && mkdir system.slice
 for group in . system.slice; do echo '+memory +cpu +pids' >$group/cgroup.subtree_control; done
 slurmd"

@@ -39,6 +39,12 @@ impl SlurmCluster {
         Ok(Job { slurm: self, id })
     }
 
+    /// A job that is known by its number.
+    #[must_use]
+    pub fn job(&self, id: u32) -> Job<'_> {
+        Job { slurm: self, id }
+    }
+
     /// What sbatch says when it refuses a script.
     ///
     /// # Errors
