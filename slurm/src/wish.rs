@@ -23,6 +23,12 @@ pub struct Wish {
     pub redundancy: Option<Redundancy>,
 }
 
+/// The words of a job's comment that are meant for us, and no others.
+pub(crate) fn words_of(comment: &str) -> String {
+    let words = comment.split_whitespace().filter(|word| word.starts_with(MARK));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Why a text is no wish. The words are for the job's user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rampool: {0}")]
