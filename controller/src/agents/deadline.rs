@@ -54,7 +54,7 @@ pub fn deadline(call: &Call) -> Duration {
         Call::ReaddMembers(_) => CHECKING,
         Call::ReplaceMember(_) => REBUILDING,
         Call::GetUsage(_) => USAGE,
-        Call::CheckHead(_) | Call::CheckSharing(_) => CHECKING,
+        Call::CheckHead(_) | Call::CheckSharing(_) | Call::AdmitJob(_) => CHECKING,
         Call::CreateExport(request) => {
             let gib = u32::try_from(request.bytes >> 30).unwrap_or(u32::MAX);
             STEP + PER_GIB.saturating_mul(gib)

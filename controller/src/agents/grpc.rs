@@ -184,6 +184,7 @@ async fn ask(
         Call::MountShare(m) => {
             plain(client.mount_share(within(m, limit))).await.map(|_| Answer::Done)
         }
+        Call::AdmitJob(m) => plain(client.admit_job(within(m, limit))).await.map(|_| Answer::Done),
         Call::UnmountShare(m) => plain(client.unmount_share(within(m, limit)))
             .await
             .map(|answer| Answer::Unmounted(answer.terminated)),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use rampool_proto::v1::{
-    AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CheckSharingRequest,
+    AdmitJobRequest, AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CheckSharingRequest,
     CreateExportRequest, DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, Failure,
     FenceExportRequest, GetUsageRequest, Holder, Inventory, MakeFilesystemRequest, MountRequest,
     MountShareRequest, ReaddMembersRequest, ReaddMembersResponse, ReplaceMemberRequest,
@@ -47,6 +47,7 @@ pub enum Call {
     ShareFilesystem(ShareFilesystemRequest),
     MountShare(MountShareRequest),
     UnmountShare(UnmountShareRequest),
+    AdmitJob(AdmitJobRequest),
 }
 
 /// What an agent answered.
@@ -97,6 +98,7 @@ impl Call {
             Self::ShareFilesystem(_) => "share the file system",
             Self::MountShare(_) => "mount the share",
             Self::UnmountShare(_) => "unmount the share",
+            Self::AdmitJob(_) => "admit the job",
         }
     }
 }

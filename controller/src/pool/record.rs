@@ -291,7 +291,7 @@ impl PoolRecord {
     /// call that nobody waited for any more may have made it.
     #[must_use]
     pub fn has_no_use_for(&self, node: &str, assembly: &Assembly, kind: HoldingKind) -> bool {
-        if kind == HoldingKind::ShareMount && self.has_client(node) {
+        if matches!(kind, HoldingKind::ShareMount | HoldingKind::Job) && self.has_client(node) {
             return false;
         }
         let present = assembly.generation == self.assembly.generation;
