@@ -18,7 +18,7 @@ pub mod replacement;
 pub mod volume;
 
 use rampool_proto::size::Size as Bytes;
-use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, Piece, Placement};
+use rampool_proto::v1::{Backend, Client, Failure, FailureKind, FilesystemKind, Piece, Placement};
 
 pub(crate) use notes::loss;
 
@@ -36,6 +36,8 @@ pub struct Candidate {
     pub lendable: u64,
     /// Its rack; empty: not labelled.
     pub rack: String,
+    /// Its IP address in the data network; empty: not known.
+    pub address: String,
 }
 
 /// Whether a node can be used for new pieces.
@@ -67,7 +69,8 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         redundancy: spec.redundancy(),
         chunk: u64::from(spec.chunk_kib) * 1024,
     };
-    require_usable(&spec.head, "head", nodes)?;
+    let head = require_usable(&spec.head, "head", nodes)?;
+    let clients = clients_of(wanted, nodes)?;
     let chosen = donors::choose(wanted, striping, nodes)?;
     let width = chosen.donors.len();
     let usable = striping.usable(chosen.piece, width).ok_or_else(too_large)?;
@@ -92,7 +95,18 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         group_width: redundancy::group_width(striping.redundancy, width),
         // Both are small numbers of donors, exact as floating point.
         usable_share: halves as f64 / (2 * lent) as f64,
+        head_address: if clients.is_empty() { String::new() } else { head.address.clone() },
+        clients,
     })
+}
+
+/// The clients and from where they call.
+fn clients_of(wanted: &Wanted, nodes: &[Candidate]) -> Result<Vec<Client>, Failure> {
+    let client = |name: &String| {
+        let node = require_usable(name, "client", nodes)?;
+        Ok(Client { node: node.name.clone(), address: node.address.clone() })
+    };
+    wanted.clients.iter().map(client).collect()
 }
 
 fn piece_of(donor: Candidate, head: &str, bytes: u64) -> Piece {

@@ -1,0 +1,65 @@
+//! The gRPC face: from hooks' messages to calls of this room. Thin.
+
+use std::sync::Arc;
+
+use futures::stream::{BoxStream, StreamExt};
+use rampool_proto::v1;
+use rampool_proto::v1::{Event, Failure, FailureKind};
+use tonic::{Request, Response, Status};
+
+use super::Jobs;
+
+/// The service; without jobs where the configuration says nothing of Slurm.
+pub struct JobsService(pub Option<Arc<Jobs>>);
+
+impl JobsService {
+    fn jobs(&self) -> Result<&Arc<Jobs>, Failure> {
+        self.0.as_ref().ok_or_else(|| {
+            Failure::new(FailureKind::NotNow, "find the job")
+                .saying("this controller's configuration has no section `jobs`")
+                .advising("examples/controller.yaml shows one")
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl v1::jobs_server::Jobs for JobsService {
+    type StartJobStream = BoxStream<'static, Result<Event, Status>>;
+
+    async fn start_job(
+        &self,
+        request: Request<v1::StartJobRequest>,
+    ) -> Result<Response<Self::StartJobStream>, Status> {
+        let (jobs, request) = (Arc::clone(self.jobs()?), request.into_inner());
+        // A task of its own: of a caller who leaves before there are events to follow, it is the
+        // events that know.
+        let events = tokio::spawn(async move { jobs.start(request).await })
+            .await
+            .map_err(|error| Status::internal(error.to_string()))??;
+        Ok(Response::new(events.map(Ok).boxed()))
+    }
+
+    async fn admit_node(
+        &self,
+        request: Request<v1::AdmitNodeRequest>,
+    ) -> Result<Response<v1::AdmitNodeResponse>, Status> {
+        let mount_point = self.jobs()?.admit(request.into_inner()).await?;
+        Ok(Response::new(v1::AdmitNodeResponse { mount_point }))
+    }
+
+    async fn leave_node(
+        &self,
+        request: Request<v1::LeaveNodeRequest>,
+    ) -> Result<Response<v1::LeaveNodeResponse>, Status> {
+        let already = self.jobs()?.leave(request.into_inner()).await?;
+        Ok(Response::new(v1::LeaveNodeResponse { already }))
+    }
+
+    async fn end_job(
+        &self,
+        request: Request<v1::EndJobRequest>,
+    ) -> Result<Response<v1::EndJobResponse>, Status> {
+        self.jobs()?.end(&request.into_inner())?;
+        Ok(Response::new(v1::EndJobResponse {}))
+    }
+}
