@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::client::DEFAULT_CONFIG;
 use crate::command::{
     completions, doctor, down, drain, evacuate, events, fail, failover, nodes, pki, reap, recover,
-    renew, replace, status, up, wait,
+    renew, replace, slurm, status, up, wait,
 };
 
 const AFTER_HELP: &str = "\
@@ -105,6 +105,8 @@ pub enum Command {
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// What Slurm runs for each job: its prologs and epilogs
+    Slurm(slurm::Slurm),
     /// Make the cluster's CA and certificates (needs no controller)
     Pki(pki::Pki),
 }

@@ -8,7 +8,7 @@ use rampool_proto::tls::TlsFiles;
 use rampool_proto::v1::controller_client::ControllerClient;
 use rampool_proto::v1::{Failure, FailureKind};
 use serde::Deserialize;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use crate::args::Global;
@@ -36,6 +36,56 @@ pub struct ClientConfig {
     pub tls: TlsFiles,
 }
 
+/// Where the controller is, and who we are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    /// Its `host:port`.
+    pub(crate) address: &'a str,
+    /// The name in its certificate, where it is not the host above.
+    pub(crate) name: Option<&'a str>,
+    /// Who we are.
+    pub(crate) tls: &'a TlsFiles,
+    /// Which file says so.
+    pub(crate) file: &'a Path,
+}
+
+impl Way<'_> {
+    /// What an error of the connection calls the controller.
+    pub(crate) fn peer(&self) -> String {
+        format!("controller at {}", self.address)
+    }
+
+    fn name(&self) -> Result<&str, Failure> {
+        let host = host_of(self.address)?;
+        Ok(self.name.unwrap_or(host))
+    }
+
+    /// What can be dialled: our certificate has been read by then.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+        let name = self.name()?;
+        let credentials = self.tls.load().map_err(|error| {
+            Failure::new(FailureKind::Failed, "read the client's certificate").saying(error)
+        })?;
+        credentials.endpoint(self.address, name).map_err(|error| {
+            Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(&error))
+        })
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Channel, Failure> {
+        let (address, name) = (self.address, self.name()?);
+        endpoint.connect().await.map_err(|error| {
+            Failure::new(FailureKind::Failed, format!("connect to the controller at {address}"))
+                .saying(chain(&error))
+                .advising(format!(
+                    "is rampool-controller running there, with a certificate for {name:?}? {} \
+                     and --controller say where to look",
+                    self.file.display()
+                ))
+        })
+    }
+}
+
 /// The controller, connected.
 #[derive(Clone, Debug)]
 pub struct Controller {
@@ -49,25 +99,11 @@ impl Controller {
     pub async fn connect(global: &Global) -> Result<Self, Failure> {
         let config = load(&global.config)?;
         let address = global.controller.as_ref().unwrap_or(&config.controller);
-        let host = host_of(address)?;
-        let credentials = config.tls.load().map_err(|error| {
-            Failure::new(FailureKind::Failed, "read the client's certificate").saying(error)
-        })?;
-        let name = config.name.as_deref().unwrap_or(host);
-        let endpoint = credentials.endpoint(address, name).map_err(|error| {
-            Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(&error))
-        })?;
-        let channel = endpoint.connect().await.map_err(|error| {
-            Failure::new(FailureKind::Failed, format!("connect to the controller at {address}"))
-                .saying(chain(&error))
-                .advising(format!(
-                    "is rampool-controller running there, with a certificate for {name:?}? {} \
-                     and --controller say where to look",
-                    global.config.display()
-                ))
-        })?;
+        let way =
+            Way { address, name: config.name.as_deref(), tls: &config.tls, file: &global.config };
+        let channel = way.dial(&way.endpoint()?).await?;
         let client = ControllerClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-        Ok(Self { peer: format!("controller at {address}"), client })
+        Ok(Self { peer: way.peer(), client })
     }
 
     /// Asks one question and waits for its answer, up to the deadline. `step` says in an error

@@ -14,6 +14,7 @@ use rampool_proto::v1::{Failure, PoolSpec};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::jobs::JobsConfig;
 use crate::profile::Profile;
 use crate::spec::{self, Defaults};
 
@@ -51,6 +52,8 @@ pub struct Config {
     /// Allow tmpfs ramdisks on nodes that could swap them out.
     #[serde(default)]
     pub allow_swap: bool,
+    /// Slurm's jobs. Left out: no job gets a pool.
+    pub jobs: Option<JobsConfig>,
     /// The controller's certificate, key, and the cluster's CA.
     pub tls: TlsFiles,
 }
@@ -278,6 +281,12 @@ mod tests {
             "contact",
             "iqn_authority",
             "allow_swap",
+            "jobs",
+            "cluster",
+            "commands",
+            "grace",
+            "facts",
+            "lend",
             "tls",
             "ca",
             "cert",

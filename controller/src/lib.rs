@@ -19,6 +19,7 @@
 //! | [`pressure`] | donors that run out of memory; pure |
 //! | [`reap`] | what nodes hold that nobody knows |
 //! | [`recover`] | pools taken over from what nodes hold |
+//! | [`jobs`] | pools of Slurm's jobs: what its hooks ask for |
 //! | [`store`] | what must not be forgotten |
 //! | [`readme`] | the text at a pool's root |
 //! | [`serve`] | all of it together, until told to stop |
@@ -27,6 +28,7 @@ pub mod agents;
 mod clock;
 pub mod config;
 pub mod doctor;
+pub mod jobs;
 pub mod lease;
 pub mod nodes;
 pub mod planner;

@@ -184,6 +184,16 @@ impl Nodes {
         }
     }
 
+    /// Waits until it is so; looks again whenever anything is heard of any node.
+    pub async fn until(&self, mut so: impl FnMut() -> bool) {
+        let mut changed = self.changed.subscribe();
+        while !so() {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Asks the reachable ones of `names` for their inventories now: what was heard last may be
     /// older than the memory just given back.
     pub async fn refresh(&self, names: &[String]) {

@@ -14,6 +14,8 @@ use crate::spec::check_chunk;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
+    /// Whose memory a job's pool is made of. Built in: jobs may not name the profile.
+    pub lend: Option<Lend>,
     /// What holds the donors' memory. Built in: `rd_mcp`.
     pub backend: Option<BackendName>,
     /// How the head makes one volume of many disks. Built in: `md`.
@@ -58,6 +60,16 @@ pub struct Profile {
     /// The size of each donor's piece, where the spec names none.
     #[serde(default, deserialize_with = "size")]
     pub size_per_donor: Option<u64>,
+}
+
+/// Whose memory a job's pool is made of.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Lend {
+    /// The job's own nodes'.
+    Own,
+    /// That of the profile's donors, outside the job.
+    Pool,
 }
 
 /// A backend as profiles write it.
@@ -181,7 +193,7 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     text.parse::<Size>().map(|size| Some(size.0)).map_err(serde::de::Error::custom)
 }
 
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text)
         .map(Some)

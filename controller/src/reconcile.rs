@@ -50,12 +50,12 @@ pub struct Leftover {
 }
 
 /// What may be removed now, given the inventories of the nodes that answer, where `is_gone` says
-/// that a node should hold nothing of an assembly. A donor's memory waits until no head holds
+/// that a node should hold nothing of a kind of an assembly. A donor's memory waits until no head holds
 /// anything that is gone too of the same assembly.
 #[must_use]
 pub fn leftovers<'a>(
     inventories: impl IntoIterator<Item = &'a Inventory>,
-    is_gone: impl Fn(&str, &Assembly) -> bool,
+    is_gone: impl Fn(&str, &Assembly, HoldingKind) -> bool,
 ) -> Vec<Leftover> {
     let mut found = Vec::new();
     for inventory in inventories {
@@ -63,11 +63,8 @@ pub fn leftovers<'a>(
             let Some(Ok(assembly)) = holding.pool.as_ref().map(Assembly::try_from) else {
                 continue;
             };
-            if is_gone(&inventory.node, &assembly) {
-                let of_head = !matches!(
-                    holding.kind(),
-                    HoldingKind::Ramdisk | HoldingKind::Export | HoldingKind::Unspecified
-                );
+            if is_gone(&inventory.node, &assembly, holding.kind()) {
+                let of_head = is_of_head(holding.kind());
                 found.push(Leftover { node: inventory.node.clone(), assembly, of_head });
             }
         }
@@ -78,6 +75,11 @@ pub fn leftovers<'a>(
         found.iter().filter(|left| left.of_head).map(|left| left.assembly.clone()).collect();
     found.retain(|left| left.of_head || !heads.contains(&left.assembly));
     found
+}
+
+/// Whether only a head, or a client of one, holds such things.
+fn is_of_head(kind: HoldingKind) -> bool {
+    !matches!(kind, HoldingKind::Ramdisk | HoldingKind::Export | HoldingKind::Unspecified)
 }
 
 /// When what failed may be tried again.
@@ -231,7 +233,7 @@ fn relieve(pools: &Arc<Pools>, nodes: &Nodes, pressed: &mut Pressed, pauses: &mu
 fn to_sweep(pools: &Pools, nodes: &Nodes) -> Vec<Leftover> {
     let known = nodes.all();
     let inventories = known.iter().filter_map(|node| node.current());
-    leftovers(inventories, |node, assembly| pools.should_be_gone(node, assembly))
+    leftovers(inventories, |node, assembly, kind| pools.should_be_gone(node, assembly, kind))
 }
 
 /// Removes one leftover, and says so in the pool's history.
@@ -257,8 +259,10 @@ async fn sweep(pools: Arc<Pools>, agents: Arc<dyn Agents>, left: Leftover) -> Le
 async fn still_there(agents: &Arc<dyn Agents>, left: &Leftover) -> Result<bool, Failure> {
     let answer = agents.call(&left.node, Call::GetInventory, None).await?;
     let Answer::Inventory(inventory) = answer else { return Ok(false) };
-    let of_it = leftovers([inventory.as_ref()], |_, assembly| *assembly == left.assembly);
-    Ok(!of_it.is_empty())
+    let is_it = |_: &str, assembly: &Assembly, kind| {
+        *assembly == left.assembly && is_of_head(kind) == left.of_head
+    };
+    Ok(!leftovers([inventory.as_ref()], is_it).is_empty())
 }
 
 /// The calls that remove a leftover, one after the other.
@@ -305,8 +309,8 @@ mod tests {
     #[test]
     fn what_the_store_does_not_know_as_released_is_kept() {
         let nodes = [inventory("n1", vec![holding("demo.1", HoldingKind::Ramdisk)])];
-        assert!(leftovers(&nodes, |_, _| false).is_empty());
-        assert_eq!(leftovers(&nodes, |_, _| true), [left("n1", "demo.1", false)]);
+        assert!(leftovers(&nodes, |_, _, _| false).is_empty());
+        assert_eq!(leftovers(&nodes, |_, _, _| true), [left("n1", "demo.1", false)]);
     }
 
     #[test]
@@ -323,7 +327,7 @@ mod tests {
                 ],
             ),
         ];
-        let found = leftovers(&nodes, |_, assembly| assembly.generation < 3);
+        let found = leftovers(&nodes, |_, assembly, _| assembly.generation < 3);
         assert_eq!(found, [left("n1", "demo.1", true), left("n2", "demo.2", false)]);
     }
 
@@ -348,7 +352,7 @@ mod tests {
                 });
                 inventory(&format!("n{node}"), holdings.collect())
             }).collect();
-            for left in leftovers(&nodes, |_, assembly| assembly.generation <= released) {
+            for left in leftovers(&nodes, |_, assembly, _| assembly.generation <= released) {
                 prop_assert!(left.assembly.generation <= released);
             }
         }

@@ -8,7 +8,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{
-    AtExpiry, Backend, FilesystemKind, Holding, HoldingKind, Inventory, MemberState, Piece,
+    AtExpiry, Backend, Client, FilesystemKind, Holding, HoldingKind, Inventory, MemberState, Piece,
     Placement, PoolId, PoolSpec, Redundancy, VolumeHealth,
 };
 
@@ -228,6 +228,18 @@ impl Look<'_> {
         nodes.filter(|node| !known(node)).collect()
     }
 
+    /// Nodes that mount the head's file system.
+    fn clients(&self) -> Vec<Client> {
+        let id = PoolId::from(self.assembly);
+        let mounts = |holding: &Holding| {
+            holding.kind() == HoldingKind::ShareMount && holding.pool.as_ref() == Some(&id)
+        };
+        let clients = self.inventories.iter().filter(|node| node.holdings.iter().any(mounts));
+        clients
+            .map(|node| Client { node: node.node.clone(), address: node.data_address.clone() })
+            .collect()
+    }
+
     /// The donors' pieces. Who is lacking need not answer: what it holds is owed.
     fn pieces(
         &self,
@@ -338,6 +350,8 @@ impl Look<'_> {
             usable_share: halves as f64 / (2 * lent.max(1)) as f64,
             pieces,
             spares,
+            clients: self.clients(),
+            head_address: self.inventory(head).map_or_else(String::new, |i| i.data_address.clone()),
         }
     }
 }
@@ -366,7 +380,9 @@ fn spec_of(assembly: &Assembly, placement: &Placement) -> PoolSpec {
     let all = || placement.pieces.iter().chain(&placement.spares);
     let donors = HostList::from_names(all().map(|piece| piece.donor.as_str()));
     let bytes = placement.pieces.first().map_or(0, |piece| piece.bytes);
+    let clients = HostList::from_names(placement.clients.iter().map(|client| &*client.node));
     PoolSpec {
+        clients: clients.map(|list| list.to_string()).unwrap_or_default(),
         name: assembly.name.to_string(),
         profile: "default".to_owned(),
         capacity: Some(Capacity::SizePerDonorBytes(bytes)),

@@ -33,6 +33,15 @@ impl Repair {
         let refused = std::mem::take(&mut *lock(&self.refused));
         refused.iter().for_each(|assembly| self.watched.readd_refused(assembly));
         for record in self.pools.records() {
+            let lacking = health::lacking_client(&record, &|name| self.nodes.get(name));
+            if let Some(client) = lacking
+                && may_try(format!("client {client} of {}", record.assembly))
+            {
+                let text = format!("{client} does not have the pool mounted any more");
+                self.pools.note(&record.assembly, client, text);
+                self.pools.share(record.assembly.name.as_str());
+                continue;
+            }
             let nothing = matches!(self.verdict(&record), Verdict::Well | Verdict::Wait);
             if nothing && self.lost_spare(&record).is_none() {
                 continue;

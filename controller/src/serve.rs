@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rampool_proto::v1::controller_server::ControllerServer;
+use rampool_proto::v1::jobs_server::JobsServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use crate::agents::{Agents, GrpcAgents};
 use crate::config::Config;
+use crate::jobs::Jobs;
+use crate::jobs::service::JobsService;
 use crate::nodes::Nodes;
 use crate::pool::patience::PATIENCE;
 use crate::pool::steps::Settings;
@@ -35,6 +38,7 @@ pub async fn run(
     let agents: Arc<dyn Agents> =
         Arc::new(GrpcAgents::new(&credentials, addresses).context("agents' addresses")?);
     let racks = config.rack_of_nodes();
+    let profiles = config.profiles.clone();
     let (store, loaded) = Store::open(&config.state)?;
     let (nodes, news) = Nodes::new(Arc::clone(&agents), names);
     let env = Arc::new(Env {
@@ -52,8 +56,16 @@ pub async fn run(
         racks,
     });
     let pools = Pools::new(env, loaded)?;
+    let jobs = config.jobs.map(|jobs| {
+        let (pools, nodes, agents) = (&pools, &nodes, &agents);
+        Jobs::new(jobs, profiles, pools.clone(), nodes.clone(), agents.clone(), stop.clone())
+    });
     nodes.watch_all();
     pools.resume();
+    if let Some(jobs) = &jobs {
+        tokio::spawn(Arc::clone(jobs).watch());
+        tokio::spawn(Arc::clone(jobs).keep_facts());
+    }
     tokio::spawn(reconcile::run(Arc::clone(&pools), Arc::clone(&nodes), agents, news));
 
     tracing::info!(address = %listener.local_addr()?, "ready");
@@ -61,6 +73,7 @@ pub async fn run(
     let server = credentials
         .server()?
         .add_service(ControllerServer::new(service))
+        .add_service(JobsServer::new(JobsService(jobs)))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().cancelled_owned());
     let goodbye = async {
         stop.cancelled().await;

@@ -58,6 +58,8 @@ pub struct Wanted {
     pub capacity: Size,
     /// From whom.
     pub donors: Donors,
+    /// The nodes that shall mount the head's file system.
+    pub clients: Vec<String>,
     /// Every field of the request, filled in.
     pub spec: PoolSpec,
 }
@@ -101,6 +103,8 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
     let donors = donors_of(spec, &profile)?;
     let filesystem = filesystem_of(spec, &profile)?;
     let redundancy = redundancy_of(spec, &profile)?;
+    let head = head_of(spec, &profile)?;
+    let clients = clients_of(spec, &head, filesystem)?;
     let filled = PoolSpec {
         name: spec.name.clone(),
         profile: profile_name,
@@ -108,7 +112,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
             Size::Usable(bytes) => Capacity::SizeBytes(bytes),
             Size::PerDonor(bytes) => Capacity::SizePerDonorBytes(bytes),
         }),
-        head: head_of(spec, &profile)?,
+        head,
         donors: match &donors {
             Donors::Listed(names) => HostList::from_names(names).map_err(invalid)?.to_string(),
             Donors::Pick(_) => String::new(),
@@ -132,11 +136,11 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         spares: Some(spares_of(spec, &profile, redundancy)?),
         auto_replace: Some(auto_replace_of(spec, &profile, redundancy)?),
         at_expiry: at_expiry_of(spec, &profile)?.into(),
-        clients: clients_of(spec)?,
+        clients: HostList::from_names(&clients).map_err(invalid)?.to_string(),
         private: spec.private,
         job: spec.job.clone(),
     };
-    Ok(Wanted { name, capacity, donors, spec: filled })
+    Ok(Wanted { name, capacity, donors, clients, spec: filled })
 }
 
 /// The profile meant; the built-in one is empty, so that all of it is built in.
@@ -213,20 +217,29 @@ fn donors_of(spec: &PoolSpec, profile: &Profile) -> Result<Donors, Failure> {
     }
 }
 
-/// The nodes that shall mount the head's file system; the head itself has it anyway.
-fn clients_of(spec: &PoolSpec) -> Result<String, Failure> {
+/// The nodes that shall mount the head's file system.
+fn clients_of(
+    spec: &PoolSpec,
+    head: &str,
+    filesystem: FilesystemKind,
+) -> Result<Vec<String>, Failure> {
     if spec.clients.is_empty() {
-        return Ok(String::new());
+        return Ok(Vec::new());
     }
     let clients: HostList =
         spec.clients.parse().map_err(|error| invalid(format!("clients: {error}")))?;
     if clients.len() > MOST_CLIENTS {
-        return Err(invalid(format!(
-            "{} clients; a pool has at most {MOST_CLIENTS}",
-            clients.len()
-        )));
+        let said = format!("{} clients; a pool has at most {MOST_CLIENTS}", clients.len());
+        return Err(invalid(said));
     }
-    Ok(clients.to_string())
+    if clients.contains(head) {
+        return Err(invalid(format!("{head} is the head: it has the file system anyway"))
+            .advising("leave it out of the clients"));
+    }
+    if filesystem == FilesystemKind::None {
+        return Err(invalid("clients are given, but no file system (fs: none)"));
+    }
+    Ok(clients.iter().map(str::to_owned).collect())
 }
 
 fn backend_of(spec: &PoolSpec, profile: &Profile) -> Result<Backend, Failure> {

@@ -6,7 +6,7 @@
 -- job's prolog looks again.
 
 local M = {
-	facts = "/var/lib/rampool/slurm/facts",
+	facts = "/run/rampool-slurm/facts",
 	-- What stands for "not given" in a job's numbers (NO_VAL of slurm.h).
 	not_given = 4294967294,
 }

@@ -14,6 +14,9 @@ use rampool_proto::v1::Redundancy;
 /// What begins the word in a job's comment.
 const MARK: &str = "rampool:";
 
+/// Slurm's licence, of which a job takes one for each GiB.
+const LICENCE: &str = "rampool";
+
 /// The options of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -21,6 +24,12 @@ pub struct Wish {
     pub size: Option<Size>,
     /// What the pool bears the loss of. None: as the profile says.
     pub redundancy: Option<Redundancy>,
+}
+
+/// The words of a job's comment that are meant for us, and no others.
+pub(crate) fn words_of(comment: &str) -> String {
+    let words = comment.split_whitespace().filter(|word| word.starts_with(MARK));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Why a text is no wish. The words are for the job's user.
@@ -39,6 +48,22 @@ impl Wish {
         match words.next() {
             None => word.parse(),
             Some(_) => Err(WishError(format!("the job's comment has two words \"{MARK}...\""))),
+        }
+    }
+
+    /// This wish, with the size that licences give where it has none: `rampool:200` is 200 GiB.
+    ///
+    /// # Errors
+    /// When their number cannot be read.
+    pub fn with_licences(self, licences: &str) -> Result<Self, WishError> {
+        let mut own = licences.split(',').filter_map(|licence| {
+            // A licence of another cluster's server is written NAME@SERVER:COUNT.
+            let (name, count) = licence.split_once(':').unwrap_or((licence, "1"));
+            (name.split('@').next() == Some(LICENCE)).then_some(count)
+        });
+        match (self.size, own.next()) {
+            (None, Some(count)) => Ok(Self { size: Some(size(&format!("{count}G"))?), ..self }),
+            _ => Ok(self),
         }
     }
 

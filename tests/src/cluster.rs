@@ -30,6 +30,8 @@ pub struct Builder {
     memory_mib: u64,
     init: Init,
     profiles: String,
+    more: String,
+    parties: Vec<&'static str>,
 }
 
 impl Cluster {
@@ -42,6 +44,8 @@ impl Cluster {
             memory_mib: 640,
             init: Init::Plain,
             profiles: String::new(),
+            more: String::new(),
+            parties: vec!["controller", "admin"],
         }
     }
 
@@ -159,6 +163,20 @@ impl Builder {
         self
     }
 
+    /// Further lines of controller.yaml.
+    #[must_use]
+    pub fn controller(mut self, yaml: &str) -> Self {
+        self.more.push_str(yaml);
+        self
+    }
+
+    /// One more who talks to the controller from its own node, with a certificate of that name.
+    #[must_use]
+    pub fn party(mut self, name: &'static str) -> Self {
+        self.parties.push(name);
+        self
+    }
+
     /// Boots it, and waits until the controller hears every agent.
     pub fn boot(self) -> Result<Cluster> {
         self.boot_with(|lab| lab)
@@ -204,8 +222,8 @@ impl Builder {
                 .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, agent_yaml(node));
         }
         let first = NodeId::new(1)?;
-        for (party, name) in [("controller", CONTROLLER), ("admin", "admin")] {
-            let files = pki.issue(&format!("{party}-{name}"), &[CONTROLLER.to_owned()])?;
+        for party in &self.parties {
+            let files = pki.issue(party, &[CONTROLLER.to_owned()])?;
             lab = lab
                 .persist_file_on(first, format!("/etc/rampool/tls/{party}.pem"), 0o644, files.cert)
                 .persist_file_on(first, format!("/etc/rampool/tls/{party}.key"), 0o600, files.key);
@@ -224,9 +242,10 @@ impl Builder {
         format!(
             "nodes: n[1-{}]\n\
              contact: the people who run this lab\n\
-             {profiles}{}",
+             {profiles}{}{}",
             self.nodes,
-            tls_yaml("controller")
+            self.more,
+            tls_yaml("controller"),
         )
     }
 }
@@ -245,7 +264,8 @@ fn client_yaml() -> String {
     format!("controller: {CONTROLLER}:7701\n{}", tls_yaml("admin"))
 }
 
-fn tls_yaml(party: &str) -> String {
+/// Who a program is, in its configuration file.
+pub(crate) fn tls_yaml(party: &str) -> String {
     let folder = "/etc/rampool/tls";
     format!(
         "tls:\n  ca: {folder}/ca.pem\n  cert: {folder}/{party}.pem\n  key: {folder}/{party}.key\n"

@@ -11,6 +11,7 @@
 //! | [`fio`], [`small_files`] | the benchmark's workloads |
 //! | [`load`], [`witness`] | work that notices what a fault does to a pool |
 //! | [`chaos`] | the fault matrix and its runner |
+//! | [`slurm`] | a cluster with a real Slurm on it |
 //! | [`dice`] | chance that can be repeated |
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod fio;
 pub mod footprint;
 pub mod load;
 pub mod programs;
+pub mod slurm;
 pub mod small_files;
 pub mod until;
 pub mod witness;

@@ -16,6 +16,7 @@ pub mod recover;
 pub mod renew;
 pub mod replace;
 mod run_operation;
+pub mod slurm;
 pub mod status;
 pub mod up;
 pub mod wait;
@@ -78,6 +79,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Reap(reap) => reap.run(global).await,
         Command::Recover(recover) => recover.run(global).await,
         Command::Doctor(doctor) => doctor.run(global).await,
+        Command::Slurm(slurm) => Ok(slurm.run(global).await),
         Command::Completions(completions) => completions.run(),
         Command::Pki(pki) => pki.run(global.output),
     }

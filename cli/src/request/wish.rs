@@ -38,6 +38,9 @@ pub struct Wish {
     /// How many donors the controller shall pick
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub donor_count: Option<u32>,
+    /// Nodes that mount the head's file system too, by NFS
+    #[arg(long, value_name = "NODES")]
+    pub clients: Option<HostList>,
     /// What holds a donor's piece of memory
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,

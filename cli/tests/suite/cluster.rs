@@ -8,6 +8,7 @@ use std::process::Stdio;
 use rampool::pki::{self, Wanted};
 use rampool_proto::tls::{Credentials, TlsFiles};
 use rampool_proto::v1::controller_server::ControllerServer;
+use rampool_proto::v1::jobs_server::JobsServer;
 use tokio::io::{AsyncBufReadExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::fake_controller::FakeController;
+use crate::fake_jobs::FakeJobs;
 
 /// A CA's folder with certificates for `names`, each also good for 127.0.0.1.
 pub(crate) fn authority(dir: &Path, names: &[&str]) -> PathBuf {
@@ -48,6 +50,46 @@ pub(crate) async fn serve(credentials: &Credentials, fake: FakeController) -> So
     let server = credentials.server().unwrap().add_service(ControllerServer::new(fake));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     address
+}
+
+/// A fake controller's answers on jobs; all of its connections break when it is stopped.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// Serves `fake` at an address until it is stopped.
+pub(crate) fn serve_jobs(
+    credentials: &Credentials,
+    address: SocketAddr,
+    fake: FakeJobs,
+) -> Serving {
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = credentials.server().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.spawn(async move {
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        server.add_service(JobsServer::new(fake)).serve_with_incoming(incoming).await.unwrap();
+    });
+    Serving { address, runtime: Some(runtime) }
+}
+
+impl Serving {
+    /// Ends it and its connections.
+    pub(crate) async fn stop(mut self) {
+        let runtime = self.runtime.take();
+        tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 pub(crate) struct Cluster {
@@ -144,7 +186,7 @@ impl Cluster {
 }
 
 /// The program, with nothing of the tester's own settings.
-fn program<S: AsRef<OsStr>>(args: &[S]) -> Command {
+pub(crate) fn program<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rampool"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in ["RAMPOOL_CONFIG", "RAMPOOL_CONTROLLER", "SUDO_UID", "SUDO_GID"] {
@@ -159,7 +201,7 @@ pub(crate) async fn run_alone(line: &str) -> Said {
     finish(program(&line.split(' ').collect::<Vec<_>>())).await
 }
 
-async fn finish(mut command: Command) -> Said {
+pub(crate) async fn finish(mut command: Command) -> Said {
     let output = command.output().await.unwrap();
     Said {
         code: output.status.code().unwrap(),

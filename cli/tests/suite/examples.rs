@@ -1,8 +1,10 @@
 //! The examples are read by the code that reads the real files.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rampool::client::ClientConfig;
+use rampool::command::slurm::config::SlurmConfig;
 use rampool::request::caller::Caller;
 use rampool::request::wish::Wish;
 use rampool_proto::config_file;
@@ -64,4 +66,14 @@ fn the_example_client_configuration_is_valid() {
     assert_eq!(config.controller, "mds1:7701");
     assert_eq!(config.name, None);
     assert_eq!(config.tls.ca, Path::new("/etc/rampool/pki/ca.pem"));
+}
+
+#[test]
+fn the_example_configuration_of_the_hooks_is_valid() {
+    let config = SlurmConfig::load(&example("slurm.yaml")).unwrap();
+    assert_eq!((config.controller.as_str(), config.cluster.as_str()), ("mds1:7701", "csc"));
+    assert_eq!(config.features, ["moreIOPS", "moreIOPS_64G"]);
+    assert_eq!(config.commands, Path::new("/usr/bin"));
+    let seconds = |time: Duration| time.as_secs();
+    assert_eq!((seconds(config.deadline()), seconds(config.node_deadline())), (120, 60));
 }

@@ -54,7 +54,7 @@ pub fn deadline(call: &Call) -> Duration {
         Call::ReaddMembers(_) => CHECKING,
         Call::ReplaceMember(_) => REBUILDING,
         Call::GetUsage(_) => USAGE,
-        Call::CheckHead(_) => CHECKING,
+        Call::CheckHead(_) | Call::CheckSharing(_) | Call::AdmitJob(_) => CHECKING,
         Call::CreateExport(request) => {
             let gib = u32::try_from(request.bytes >> 30).unwrap_or(u32::MAX);
             STEP + PER_GIB.saturating_mul(gib)
@@ -65,8 +65,8 @@ pub fn deadline(call: &Call) -> Duration {
         // The largest pools have thousands of disks to log out of and stop.
         Call::Detach(_) | Call::StopVolume(_) => STEP * 3,
         Call::MakeFilesystem(_) => STEP * 2,
-        Call::Mount(_) => STEP,
-        Call::Unmount(_) => WRITE_BACK,
+        Call::Mount(_) | Call::ShareFilesystem(_) | Call::MountShare(_) => STEP,
+        Call::Unmount(_) | Call::UnmountShare(_) => WRITE_BACK,
     }
 }
 

@@ -175,6 +175,19 @@ async fn ask(
         Call::FailVolume(m) => {
             plain(client.fail_volume(within(m, limit))).await.map(|_| Answer::Done)
         }
+        Call::CheckSharing(m) => {
+            plain(client.check_sharing(within(m, limit))).await.map(|_| Answer::Done)
+        }
+        Call::ShareFilesystem(m) => plain(client.share_filesystem(within(m, limit)))
+            .await
+            .map(|answer| Answer::Shared(answer.path)),
+        Call::MountShare(m) => {
+            plain(client.mount_share(within(m, limit))).await.map(|_| Answer::Done)
+        }
+        Call::AdmitJob(m) => plain(client.admit_job(within(m, limit))).await.map(|_| Answer::Done),
+        Call::UnmountShare(m) => plain(client.unmount_share(within(m, limit)))
+            .await
+            .map(|answer| Answer::Unmounted(answer.terminated)),
     }
 }
 

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use rampool_proto::v1::{
-    AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CreateExportRequest,
-    DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, Failure, FenceExportRequest,
-    GetUsageRequest, Holder, Inventory, MakeFilesystemRequest, MountRequest, ReaddMembersRequest,
-    ReaddMembersResponse, ReplaceMemberRequest, StopVolumeRequest, UnmountRequest, Usage,
+    AdmitJobRequest, AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CheckSharingRequest,
+    CreateExportRequest, DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, Failure,
+    FenceExportRequest, GetUsageRequest, Holder, Inventory, MakeFilesystemRequest, MountRequest,
+    MountShareRequest, ReaddMembersRequest, ReaddMembersResponse, ReplaceMemberRequest,
+    ShareFilesystemRequest, StopVolumeRequest, UnmountRequest, UnmountShareRequest, Usage,
 };
 
 pub use grpc::GrpcAgents;
@@ -42,6 +43,11 @@ pub enum Call {
     ReplaceMember(ReplaceMemberRequest),
     ReaddMembers(ReaddMembersRequest),
     FailVolume(FailVolumeRequest),
+    CheckSharing(CheckSharingRequest),
+    ShareFilesystem(ShareFilesystemRequest),
+    MountShare(MountShareRequest),
+    UnmountShare(UnmountShareRequest),
+    AdmitJob(AdmitJobRequest),
 }
 
 /// What an agent answered.
@@ -63,6 +69,8 @@ pub enum Answer {
     Usage(Usage),
     /// Members taken back, and those refused.
     Readded(ReaddMembersResponse),
+    /// Where clients find the file system.
+    Shared(String),
 }
 
 impl Call {
@@ -86,6 +94,11 @@ impl Call {
             Self::ReplaceMember(_) => "put one donor in another's place",
             Self::ReaddMembers(_) => "take donors back that were cut off",
             Self::FailVolume(_) => "fail what waits for silent donors",
+            Self::CheckSharing(_) => "check that the node can share the pool",
+            Self::ShareFilesystem(_) => "share the file system",
+            Self::MountShare(_) => "mount the share",
+            Self::UnmountShare(_) => "unmount the share",
+            Self::AdmitJob(_) => "admit the job",
         }
     }
 }

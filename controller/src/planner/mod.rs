@@ -18,7 +18,7 @@ pub mod replacement;
 pub mod volume;
 
 use rampool_proto::size::Size as Bytes;
-use rampool_proto::v1::{Backend, Failure, FailureKind, FilesystemKind, Piece, Placement};
+use rampool_proto::v1::{Backend, Client, Failure, FailureKind, FilesystemKind, Piece, Placement};
 
 pub(crate) use notes::loss;
 
@@ -36,6 +36,8 @@ pub struct Candidate {
     pub lendable: u64,
     /// Its rack; empty: not labelled.
     pub rack: String,
+    /// Its IP address in the data network; empty: not known.
+    pub address: String,
 }
 
 /// Whether a node can be used for new pieces.
@@ -55,8 +57,17 @@ pub enum Reach {
 /// (`match_int` in drivers/target/target_core_rd.c), here in whole MiB.
 const RD_MCP_LARGEST_PIECE: u64 = ((1 << 31) - 1) / 256 * MIB;
 
+/// What fails, in the failures of this room.
+const STEP: &str = "plan the pool";
+
 pub(crate) fn refused(kind: FailureKind, said: impl std::fmt::Display) -> Failure {
-    Failure::new(kind, "plan the pool").saying(said)
+    Failure::new(kind, STEP).saying(said)
+}
+
+/// Whether all that speaks against a plan is that there is too little memory now: no one node is
+/// to blame then.
+pub(crate) fn is_lack_of_memory(failure: &Failure) -> bool {
+    failure.step == STEP && failure.kind() == FailureKind::NotNow && failure.node.is_empty()
 }
 
 /// Places the pool on `nodes`, which are all nodes in the configuration's order.
@@ -67,7 +78,8 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         redundancy: spec.redundancy(),
         chunk: u64::from(spec.chunk_kib) * 1024,
     };
-    require_usable(&spec.head, "head", nodes)?;
+    let head = require_usable(&spec.head, "head", nodes)?;
+    let clients = clients_of(wanted, nodes)?;
     let chosen = donors::choose(wanted, striping, nodes)?;
     let width = chosen.donors.len();
     let usable = striping.usable(chosen.piece, width).ok_or_else(too_large)?;
@@ -92,7 +104,18 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         group_width: redundancy::group_width(striping.redundancy, width),
         // Both are small numbers of donors, exact as floating point.
         usable_share: halves as f64 / (2 * lent) as f64,
+        head_address: if clients.is_empty() { String::new() } else { head.address.clone() },
+        clients,
     })
+}
+
+/// The clients and from where they call.
+fn clients_of(wanted: &Wanted, nodes: &[Candidate]) -> Result<Vec<Client>, Failure> {
+    let client = |name: &String| {
+        let node = require_usable(name, "client", nodes)?;
+        Ok(Client { node: node.name.clone(), address: node.address.clone() })
+    };
+    wanted.clients.iter().map(client).collect()
 }
 
 fn piece_of(donor: Candidate, head: &str, bytes: u64) -> Piece {

@@ -131,6 +131,7 @@ mod tests {
             reach: Reach::Reachable,
             lendable: 1,
             rack: (*rack).to_owned(),
+            address: String::new(),
         };
         racks.iter().enumerate().map(donor).collect()
     }

@@ -111,6 +111,7 @@ fn fatal_with(placement: &Placement, slot: usize, node: &Candidate) -> usize {
             reach: Reach::Reachable,
             lendable: 0,
             rack: piece.rack.clone(),
+            address: String::new(),
         })
         .collect();
     donors[slot] = node.clone();
@@ -123,7 +124,13 @@ mod tests {
     use rampool_proto::v1::Redundancy;
 
     fn node(name: &str, lendable: u64, rack: &str) -> Candidate {
-        Candidate { name: name.into(), reach: Reach::Reachable, lendable, rack: rack.into() }
+        Candidate {
+            name: name.into(),
+            reach: Reach::Reachable,
+            lendable,
+            rack: rack.into(),
+            address: String::new(),
+        }
     }
 
     fn mirror() -> Placement {

@@ -11,7 +11,13 @@ use crate::spec::{Defaults, resolve};
 const GIB: u64 = 1 << 30;
 
 fn node(name: &str, lendable: u64) -> Candidate {
-    Candidate { name: name.into(), reach: Reach::Reachable, lendable, rack: String::new() }
+    Candidate {
+        name: name.into(),
+        reach: Reach::Reachable,
+        lendable,
+        rack: String::new(),
+        address: format!("10.0.0.{}", name.trim_start_matches(char::is_alphabetic)),
+    }
 }
 
 fn cluster() -> Vec<Candidate> {

@@ -26,6 +26,7 @@ impl Pools {
                 (Reach::Reachable, Some(reason)) => Reach::Drained(reason.clone()),
                 (reach, _) => reach,
             },
+            address: node.current().map(|known| known.data_address.clone()).unwrap_or_default(),
             rack: self.env.racks.get(&node.name).cloned().unwrap_or_default(),
             name: node.name,
         };

@@ -20,7 +20,7 @@ use super::progress::ByteProgress;
 use super::record::{Phase, PoolRecord};
 use super::slot::Slot;
 use super::state::{Command, Input, State, Step};
-use super::steps::{self, Exports};
+use super::steps::{self, Learned};
 use crate::agents::{Agents, Answer, Call, Progress};
 use crate::clock::now_ms;
 
@@ -35,7 +35,7 @@ pub(super) struct Drive {
     machine: Machine,
     calls: FuturesUnordered<BoxFuture<'static, CallEnd>>,
     stage: Stage,
-    exports: Exports,
+    learned: Learned,
     usage: Option<Usage>,
     patience: Arc<Patience>,
 }
@@ -66,7 +66,7 @@ impl Drive {
             orders,
             calls: FuturesUnordered::new(),
             stage: Stage { began: Instant::now(), calls: 0, left: 0, failed: false },
-            exports: Exports::new(),
+            learned: Learned::default(),
             usage: None,
         }
     }
@@ -162,7 +162,7 @@ impl Drive {
 
     fn call(&mut self, step: Step, force: bool, progress: Option<&Arc<ByteProgress>>) {
         let record = self.machine.record();
-        let calls = steps::calls_of(step, force, record, &self.exports, &self.env.settings);
+        let calls = steps::calls_of(step, force, record, &self.learned, &self.env.settings);
         let told = match (step, progress) {
             (Step::CreateExport(number), Some(progress)) => Some(progress.of(number)),
             (Step::ReplaceMember, Some(progress)) => Some(progress.of(0)),
@@ -231,7 +231,7 @@ impl Drive {
                         .saying(format!("{} asked for, {} exported", piece.bytes, export.bytes)));
                 }
                 let (donor, serial) = (piece.donor.clone(), export.serial.clone());
-                self.exports.insert(donor.clone(), export);
+                self.learned.exports.insert(donor.clone(), export);
                 self.machine.note(|record| _ = record.serials.insert(donor, serial));
             }
             // All that is known of a bare block device; a mount tells more.
@@ -239,6 +239,7 @@ impl Drive {
                 self.usage = Some(Usage { device, bytes_total, ..Usage::default() });
             }
             (_, Answer::Usage(usage)) => self.usage = Some(usage),
+            (_, Answer::Shared(path)) => self.learned.share = path,
             (Step::ReaddMembers, Answer::Readded(answer)) if answer.readded.is_empty() => {
                 if let Some(why) = answer.refused.into_iter().next() {
                     return Err(Failure::new(FailureKind::Failed, "take donors back")
@@ -306,7 +307,9 @@ impl Drive {
 
     fn words_of_answer(&self, answer: &Answer) -> String {
         match answer {
-            Answer::Done | Answer::Inventory(_) | Answer::Readded(_) => String::new(),
+            Answer::Done | Answer::Inventory(_) | Answer::Readded(_) | Answer::Shared(_) => {
+                String::new()
+            }
             Answer::Export(export) => format!("{} reserved and exported", Size(export.bytes)),
             Answer::Volume(device, bytes) => format!("{device}, {}", Size(*bytes)),
             Answer::Freed(bytes) => format!("{} freed", Size(*bytes)),

@@ -73,6 +73,13 @@ impl Pools {
             Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_) => {}
             _ => return refused(FailureKind::NotNow, status::sentence(record)),
         }
+        if record.is_shared() {
+            let said = "its clients mount it from the head that it has";
+            return Err(Failure::new(FailureKind::NotNow, STEP)
+                .on(head)
+                .saying(said)
+                .advising("rampool down, then rampool up with another head"));
+        }
         self.refuse_head(head, force)?;
         if record.owes(head) {
             let said = format!("{head} still holds an older part of this pool");

@@ -40,6 +40,12 @@ impl Pools {
         self.begin_on(name, Input::Readd).map(|operation| operation.subscribe())
     }
 
+    /// Sees to it that every client of a pool in use has it mounted; unless something is already
+    /// going on.
+    pub fn share(self: &Arc<Self>, name: &str) {
+        self.begin_on(name, Input::Share);
+    }
+
     fn begin_on(self: &Arc<Self>, name: &str, first: Input) -> Option<Arc<Operation>> {
         let slot = self.slot(name)?;
         let mut now = slot.lock();

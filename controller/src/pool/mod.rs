@@ -61,7 +61,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, Pool, PoolId, Usage};
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, HoldingKind, Pool, PoolId, Usage};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use crate::agents::Agents;
@@ -198,14 +198,14 @@ impl Pools {
         Self::lock(&self.released).contains(assembly)
     }
 
-    /// Whether a node should hold nothing of this assembly: it is released, or its pool is in
+    /// Whether a node should hold nothing of this kind of this assembly: it is released, or its pool is in
     /// use without that node, and nothing is going on with it.
     #[must_use]
-    pub fn should_be_gone(&self, node: &str, assembly: &Assembly) -> bool {
+    pub fn should_be_gone(&self, node: &str, assembly: &Assembly, kind: HoldingKind) -> bool {
         let unused = || {
             let now = self.slot(assembly.name.as_str())?.now();
             let record = now.record.filter(|_| now.operation.is_none())?;
-            Some(record.has_no_use_for(node, assembly))
+            Some(record.has_no_use_for(node, assembly, kind))
         };
         self.is_released(assembly) || unused().unwrap_or(false)
     }

@@ -57,7 +57,7 @@ impl Patience {
 pub(super) fn may_ask_again(step: Step, state: &State) -> bool {
     let State::Releasing(release) = state else { return false };
     match step {
-        Step::Unmount => release.back.is_none(),
+        Step::Unmount | Step::UnmountShare(_) => release.back.is_none(),
         // What is merely owed is asked for whenever its node answers.
         Step::PayDebt(_) => false,
         _ => true,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Failure, FailureKind, Piece, Placement, PoolSpec, PoolState};
+use rampool_proto::v1::{Failure, FailureKind, HoldingKind, Piece, Placement, PoolSpec, PoolState};
 
 use super::state::{Cause, Release, State};
 
@@ -215,6 +215,18 @@ impl PoolRecord {
         !self.placement.mount_point.is_empty()
     }
 
+    /// Whether other nodes than the head mount its file system.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.placement.clients.is_empty()
+    }
+
+    /// Whether a node mounts the head's file system.
+    #[must_use]
+    pub fn has_client(&self, node: &str) -> bool {
+        self.placement.clients.iter().any(|client| client.node == node)
+    }
+
     /// The generation under which volume and file system were made.
     #[must_use]
     pub fn formed(&self) -> u32 {
@@ -275,10 +287,13 @@ impl PoolRecord {
         (0..self.members().count()).filter(|number| !self.lacking.contains(number))
     }
 
-    /// Whether a node's memory of this assembly is of no use to the pool though it is in use: a
-    /// call that nobody waited for any more may have taken it.
+    /// Whether what a node holds of this assembly is of no use to the pool though it is in use: a
+    /// call that nobody waited for any more may have made it.
     #[must_use]
-    pub fn has_no_use_for(&self, node: &str, assembly: &Assembly) -> bool {
+    pub fn has_no_use_for(&self, node: &str, assembly: &Assembly, kind: HoldingKind) -> bool {
+        if matches!(kind, HoldingKind::ShareMount | HoldingKind::Job) && self.has_client(node) {
+            return false;
+        }
         let present = assembly.generation == self.assembly.generation;
         let used = |number| {
             let piece = self.member(number);
@@ -297,10 +312,11 @@ impl PoolRecord {
         self.debts.iter().any(|debt| debt.node == node)
     }
 
-    /// Whether the node is its head, one of its donors, or owes it something.
+    /// Whether the node is its head, one of its donors or clients, or owes it something.
     #[must_use]
     pub fn involves(&self, node: &str) -> bool {
         self.placement.head == node
+            || self.has_client(node)
             || self.members().any(|piece| piece.donor == node)
             || self.owes(node)
     }

@@ -4,17 +4,21 @@ use rampool_proto::v1::{Failure, Placement};
 
 use super::record::{Failed, FailingOver, PoolRecord, Replacing};
 
-/// What is asked of one node. Pieces have the numbers of [`PoolRecord::members`], debts their
-/// places in the record.
+/// What is asked of one node. Pieces have the numbers of [`PoolRecord::members`], clients and
+/// debts their places in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Step {
     CheckHead,
+    CheckClient(usize),
     CreateExport(usize),
     Attach,
     AssembleVolume,
     MakeFilesystem,
     Mount,
+    Share,
+    MountShare(usize),
+    UnmountShare(usize),
     Unmount,
     StopVolume,
     Detach,
@@ -74,6 +78,8 @@ pub enum Input {
     Fail(String),
     /// Members that were cut off are back.
     Readd,
+    /// A client lacks its mount.
+    Share,
     /// The pool shall do without the spare of this donor.
     GiveUpSpare(String),
     /// The controller found this state in its store at start.
@@ -121,6 +127,8 @@ pub struct Release {
     pub head: Part,
     /// The donors' parts.
     pub donors: Vec<Part>,
+    /// The clients' parts.
+    pub clients: Vec<Part>,
     /// What nodes outside the pool still owe, as they said at the last attempt.
     pub owed: Vec<Failure>,
     /// The state and record that a refused unmount leads back to: only the first attempt of
@@ -144,6 +152,7 @@ impl Release {
             force,
             head: Part::Held,
             donors: (0..pieces.len() + spares.len()).map(held).collect(),
+            clients: vec![Part::Held; record.placement.clients.len()],
             owed: Vec::new(),
             back: None,
             again: false,
@@ -157,8 +166,8 @@ impl Release {
             Part::Stuck(failure) => Some(failure.clone()),
             Part::Held | Part::Clean => None,
         };
-        let parts = std::iter::once(&self.head).chain(&self.donors).filter_map(stuck);
-        parts.chain(self.owed.iter().cloned()).collect()
+        let parts = std::iter::once(&self.head).chain(&self.donors).chain(&self.clients);
+        parts.filter_map(stuck).chain(self.owed.iter().cloned()).collect()
     }
 }
 

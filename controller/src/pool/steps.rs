@@ -6,10 +6,11 @@ use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
 use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{
-    AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CreateExportRequest,
-    DestroyExportRequest, DetachRequest, Export, FailVolumeRequest, FenceExportRequest, LocalWay,
-    MakeFilesystemRequest, MountRequest, Piece, PoolId, ReaddMembersRequest, ReplaceMemberRequest,
-    StopVolumeRequest, UnmountRequest,
+    AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CheckSharingRequest,
+    CreateExportRequest, DestroyExportRequest, DetachRequest, Export, FailVolumeRequest,
+    FenceExportRequest, LocalWay, MakeFilesystemRequest, MountRequest, MountShareRequest, Piece,
+    PoolId, ReaddMembersRequest, ReplaceMemberRequest, ShareFilesystemRequest, SharingRole,
+    StopVolumeRequest, UnmountRequest, UnmountShareRequest,
 };
 
 use super::record::{Debt, Owed, Phase, PoolRecord, Replacing};
@@ -43,12 +44,24 @@ pub fn node_of(step: Step, record: &PoolRecord) -> &str {
             &record.member(number).donor
         }
         Step::PayDebt(at) => &record.debts[at].node,
+        Step::CheckClient(client) | Step::MountShare(client) | Step::UnmountShare(client) => {
+            &record.placement.clients[client].node
+        }
         _ => &record.placement.head,
     }
 }
 
 /// What was exported in this operation, by donor.
 pub type Exports = BTreeMap<String, Export>;
+
+/// What nodes answered in this operation that later steps need.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    /// Their exports.
+    pub exports: Exports,
+    /// Where clients find the head's file system.
+    pub share: String,
+}
 
 /// The serials of these pieces' disks, of those that are exported, in their order.
 fn serials<'a>(pieces: impl IntoIterator<Item = &'a Piece>, exports: &Exports) -> Vec<String> {
@@ -131,7 +144,7 @@ pub fn calls_of(
     step: Step,
     force: bool,
     record: &PoolRecord,
-    exports: &Exports,
+    Learned { exports, share }: &Learned,
     settings: &Settings,
 ) -> Vec<(String, Call)> {
     let placement = &record.placement;
@@ -185,6 +198,19 @@ pub fn calls_of(
             formed: record.formed,
             private: record.spec.private,
         }),
+        Step::CheckClient(_) => Call::CheckSharing(check_sharing(SharingRole::Client, record)),
+        Step::Share => Call::ShareFilesystem(ShareFilesystemRequest {
+            pool,
+            clients: placement.clients.iter().map(|client| client.address.clone()).collect(),
+        }),
+        Step::MountShare(_) => Call::MountShare(MountShareRequest {
+            pool,
+            head: placement.head_address.clone(),
+            path: share.clone(),
+            mount_point: placement.mount_point.clone(),
+            patience_seconds: placement.patience_seconds,
+        }),
+        Step::UnmountShare(_) => Call::UnmountShare(UnmountShareRequest { pool, force }),
         Step::Unmount => Call::Unmount(UnmountRequest { pool, force }),
         Step::StopVolume => Call::StopVolume(StopVolumeRequest { pool }),
         Step::Detach => Call::Detach(DetachRequest { pool, donors: Vec::new() }),
@@ -206,6 +232,10 @@ pub fn calls_of(
     };
     let node = node_of(step, record);
     let mut calls = vec![(node.to_owned(), call)];
+    if step == Step::CheckHead && record.is_shared() {
+        let check = check_sharing(SharingRole::Head, record);
+        calls.push((node.to_owned(), Call::CheckSharing(check)));
+    }
     let may_be_shown = matches!(
         (step, &record.phase),
         (Step::CreateExport(_), Phase::FailingOver(_)) | (Step::DestroyExport(_), _)
@@ -214,6 +244,14 @@ pub fn calls_of(
         calls.splice(0..0, fences(node, record));
     }
     calls
+}
+
+fn check_sharing(role: SharingRole, record: &PoolRecord) -> CheckSharingRequest {
+    CheckSharingRequest {
+        pool: Some(PoolId::from(&record.assembly)),
+        role: role.into(),
+        mount_point: record.placement.mount_point.clone(),
+    }
 }
 
 /// What ends the access of all earlier heads once more: an export that a call asked for before
@@ -231,12 +269,15 @@ fn fences(node: &str, record: &PoolRecord) -> Vec<(String, Call)> {
 #[must_use]
 pub fn name_of(step: Step) -> &'static str {
     match step {
-        Step::CheckHead => "check",
+        Step::CheckHead | Step::CheckClient(_) => "check",
         Step::CreateExport(_) => "export",
         Step::Attach => "attach",
         Step::AssembleVolume => "assemble",
         Step::MakeFilesystem => "format",
         Step::Mount => "mount",
+        Step::Share => "share",
+        Step::MountShare(_) => "clients",
+        Step::UnmountShare(_) => "leave",
         Step::Unmount => "unmount",
         Step::StopVolume => "stop",
         Step::Detach => "detach",
@@ -256,7 +297,10 @@ pub fn words_of(step: Step, count: usize, record: &PoolRecord) -> String {
     let placement = &record.placement;
     let width = placement.pieces.len();
     match step {
-        Step::CheckHead => "checking the head".to_owned(),
+        Step::CheckHead | Step::CheckClient(_) if count > 1 => {
+            format!("checking the head and {} clients", count - 1)
+        }
+        Step::CheckHead | Step::CheckClient(_) => "checking the head".to_owned(),
         Step::CreateExport(_) => {
             let each = placement.pieces.first().map_or(0, |piece| piece.bytes);
             match (record.joining(), count) {
@@ -272,6 +316,9 @@ pub fn words_of(step: Step, count: usize, record: &PoolRecord) -> String {
         Step::AssembleVolume => format!("striping {width} disks"),
         Step::MakeFilesystem => "making the file system".to_owned(),
         Step::Mount => format!("mounting at {}", placement.mount_point),
+        Step::Share => format!("sharing it with {} clients", placement.clients.len()),
+        Step::MountShare(_) => format!("mounting it on {count} clients"),
+        Step::UnmountShare(_) => format!("unmounting it on {count} clients"),
         Step::Unmount => "unmounting".to_owned(),
         Step::StopVolume => "stopping the volume".to_owned(),
         Step::Detach => "logging out".to_owned(),

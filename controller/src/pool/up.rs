@@ -101,6 +101,7 @@ impl Pools {
             Donors::Pick(_) => self.env.nodes.all().into_iter().map(|node| node.name).collect(),
         };
         concerned.push(wanted.spec.head.clone());
+        concerned.extend(wanted.clients.iter().cloned());
         concerned.sort();
         concerned.dedup();
         self.env.nodes.wait_known(&concerned, FIRST_WORDS).await;

@@ -304,6 +304,7 @@ async fn cluster() -> Cluster {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let config = Config {
+        jobs: None,
         listen: address,
         nodes: "n[1-4]".parse().unwrap(),
         agents: AgentAddresses { port, addresses },
@@ -483,6 +484,7 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     cluster.address = listener.local_addr().unwrap();
     let config = Config {
+        jobs: None,
         listen: cluster.address,
         nodes: "n1".parse().unwrap(),
         agents: AgentAddresses { port, addresses: [("n1".into(), "127.0.0.9".into())].into() },

@@ -46,6 +46,8 @@ struct Head {
     sessions: BTreeMap<String, Session>,
     volume: Option<Volume>,
     mount: bool,
+    /// To clients of these addresses, which are names here.
+    shared: Option<BTreeSet<String>>,
     shut: bool,
 }
 
@@ -73,6 +75,8 @@ pub(crate) struct ModelNode {
     /// Heads that are kept away for good.
     fences: BTreeSet<Assembly>,
     heads: BTreeMap<Assembly, Head>,
+    /// Shares mounted here.
+    share_mounts: BTreeSet<Assembly>,
 }
 
 impl ModelNode {
@@ -87,6 +91,7 @@ impl ModelNode {
             drawn: 0,
             fences: BTreeSet::new(),
             heads: BTreeMap::new(),
+            share_mounts: BTreeSet::new(),
         }
     }
 
@@ -115,7 +120,7 @@ impl ModelNode {
     /// Every assembly that it holds anything of.
     pub(crate) fn assemblies(&self) -> BTreeSet<Assembly> {
         let donated = self.disks.keys().chain(self.exports.keys());
-        donated.chain(self.heads.keys()).cloned().collect()
+        donated.chain(self.heads.keys()).chain(&self.share_mounts).cloned().collect()
     }
 }
 
@@ -182,6 +187,16 @@ impl ModelNodes {
     /// Whether a node has a pool mounted.
     pub(crate) fn is_mounted(&self, name: &str, assembly: &Assembly) -> bool {
         self.0[name].heads.get(assembly).is_some_and(|head| head.mount)
+    }
+
+    /// Whether a client has a pool mounted.
+    pub(crate) fn mounts_share(&self, name: &str, assembly: &Assembly) -> bool {
+        self.0[name].share_mounts.contains(assembly)
+    }
+
+    /// Whether a client that is alive holds a pool's head back.
+    fn is_used_by_clients(&self, assembly: &Assembly) -> bool {
+        self.0.values().any(|node| node.alive && node.share_mounts.contains(assembly))
     }
 
     /// Whether a head is logged in to a donor.
@@ -316,7 +331,9 @@ impl ModelNodes {
             kind: kind.into(),
             ..Holding::default()
         };
-        let mut found = Vec::new();
+        let mounts = node.share_mounts.iter();
+        let mut found: Vec<Holding> =
+            mounts.map(|assembly| holding(assembly, HoldingKind::ShareMount)).collect();
         for (carved, disk) in &node.disks {
             let ramdisk = holding(carved, HoldingKind::Ramdisk);
             found.push(Holding { bytes: disk.bytes, ..ramdisk });
@@ -407,8 +424,47 @@ impl ModelNodes {
                 let assembly = of(request.pool.as_ref());
                 self.replace(name, &assembly, &request.old_serial, &request.new_serial, &refuse)
             }
+            Call::MountShare(request) => {
+                let assembly = of(request.pool.as_ref());
+                let head = &self.0[&request.head];
+                let shared = head.heads.get(&assembly).and_then(|head| head.shared.as_ref());
+                if !head.alive || !shared.is_some_and(|clients| clients.contains(name)) {
+                    return refuse.as_kind(FailureKind::Failed, "access denied");
+                }
+                self.node(name).share_mounts.insert(assembly);
+                Ok(Answer::Done)
+            }
+            Call::UnmountShare(request) => {
+                let assembly = of(request.pool.as_ref());
+                self.unmount_share(name, &assembly, request.force, &refuse)
+            }
+            Call::Unmount(request) => {
+                let assembly = of(request.pool.as_ref());
+                self.unmount_share(name, &assembly, request.force, &refuse)?;
+                let head = self.0[name].heads.get(&assembly);
+                let shared = head.is_some_and(|head| head.shared.is_some());
+                if !request.force && shared && self.is_used_by_clients(&assembly) {
+                    return refuse.as_kind(FailureKind::Busy, "clients are connected");
+                }
+                self.apply_to_head(name, call, &refuse)
+            }
             _ => self.apply_to_head(name, call, &refuse),
         }
+    }
+
+    fn unmount_share(
+        &mut self,
+        name: &str,
+        assembly: &Assembly,
+        force: bool,
+        refuse: &Refuse<'_>,
+    ) -> Result<Answer, Failure> {
+        let node = self.node(name);
+        if node.share_mounts.contains(assembly) && node.mount_in_use && !force {
+            return refuse.as_kind(FailureKind::Busy, "it is in use");
+        }
+        node.share_mounts.remove(assembly);
+        Ok(Answer::Unmounted(Vec::new()))
     }
 
     fn attach(
@@ -595,6 +651,14 @@ impl ModelNodes {
                 }
                 (of(m.pool.as_ref()), Head { mount: true, ..head }, Answer::Usage(usage))
             }
+            Call::ShareFilesystem(m) => {
+                let head = head(self, &m.pool);
+                if !head.mount {
+                    return refuse.as_kind(FailureKind::Failed, "it is not mounted");
+                }
+                let shared = Some(m.clients.iter().cloned().collect());
+                (of(m.pool.as_ref()), Head { shared, ..head }, Answer::Shared("/".into()))
+            }
             Call::Unmount(m) => {
                 let head = head(self, &m.pool);
                 if head.mount && in_use && !m.force {
@@ -607,7 +671,7 @@ impl ModelNodes {
                     ..Holder::default()
                 };
                 let ended = if head.mount && in_use { vec![holder] } else { Vec::new() };
-                let head = Head { mount: false, shut: false, ..head };
+                let head = Head { mount: false, shared: None, shut: false, ..head };
                 (of(m.pool.as_ref()), head, Answer::Unmounted(ended))
             }
             Call::StopVolume(m) => {

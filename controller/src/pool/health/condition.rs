@@ -5,7 +5,7 @@ use rampool_proto::v1::{
 };
 
 use crate::nodes::Known;
-use crate::pool::record::PoolRecord;
+use crate::pool::record::{Phase, PoolRecord};
 
 /// What became of one piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +124,20 @@ pub fn lost_memory(record: &PoolRecord, piece: &Piece, known: &Known) -> Option<
 #[must_use]
 pub fn holds(inventory: &Inventory, id: &PoolId, kind: HoldingKind) -> bool {
     inventory.holdings.iter().any(|h| h.pool.as_ref() == Some(id) && h.kind() == kind)
+}
+
+/// A client that answers and does not have the pool in use mounted: it was booted anew.
+#[must_use]
+pub fn lacking_client<'a>(record: &'a PoolRecord, knows: &Knows<'_>) -> Option<&'a str> {
+    let id = PoolId::from(&record.assembly);
+    let lacks = |node: &str| {
+        // What a node said before the pool was ready says nothing of it.
+        let known = knows(node).filter(|known| known.last_seen_ms > record.ready_ms);
+        let current = known.as_ref().and_then(Known::current);
+        current.is_some_and(|now| !holds(now, &id, HoldingKind::ShareMount))
+    };
+    let mut clients = record.placement.clients.iter().map(|client| client.node.as_str());
+    clients.find(|node| record.phase == Phase::Ready && lacks(node))
 }
 
 /// What the head sees of a pool.

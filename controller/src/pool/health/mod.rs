@@ -10,6 +10,8 @@ mod condition;
 mod last_word;
 mod verdict;
 
-pub use condition::{Condition, Knows, conditions, holds, lost, lost_memory, volume};
+pub use condition::{
+    Condition, Knows, conditions, holds, lacking_client, lost, lost_memory, volume,
+};
 pub use last_word::have_all;
 pub use verdict::{GRACE_MS, Verdict, Watched, lost_spare, may_begin_anew};

@@ -10,13 +10,14 @@
 //!      |              v                  |           |
 //!      |            Failed <-------------|-----------+          lost: uses end with an error
 //!      v              v                  v           |
-//!  Releasing <-----------------------------------------         unmount, stop, detach on the
-//!      v                                                        head; then all donors at once
+//!  Releasing <-----------------------------------------         unmount on clients; unmount,
+//!      v                                                        stop, detach on the head; then
+//!      |                                                        all donors at once
 //!  Released
 //! ```
 //! What it promises:
-//! - a pool is Released only when the head, every donor and every node that owes it something
-//!   answered that they hold nothing;
+//! - a pool is Released only when the head, every donor, every client and every node that owes it
+//!   something answered that they hold nothing;
 //! - a donor's memory is freed only after the head answered that it let go of it, unless a
 //!   person forces it, or the pool never was ready, so that nobody's data can be in it;
 //! - a refused `down` (the mount is in use) leaves the pool as it was;
@@ -31,6 +32,7 @@
 //! | `making` | from nothing to Ready |
 //! | `replacing` | one piece in another's place |
 //! | `sparing` | a pool that does without a spare |
+//! | `sharing` | the head's file system on other nodes |
 //! | `failing_over` | from one head to another |
 //! | `failing` | a pool whose data is lost |
 //! | `debts` | what nodes outside the pool must give back |
@@ -42,6 +44,7 @@ mod failing_over;
 mod making;
 mod releasing;
 mod replacing;
+mod sharing;
 mod sparing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -137,6 +140,7 @@ impl Machine {
             Input::FailOver { head, generation, force } => self.fail_over(head, generation, force),
             Input::Fail(why) => self.fail(why),
             Input::Readd => self.readd(),
+            Input::Share => self.share(),
             Input::GiveUpSpare(donor) => self.give_up_spare(&donor),
             Input::Restarted => self.restarted(),
             Input::Retry => self.retry(),
@@ -188,6 +192,7 @@ impl Machine {
                 self.refusal = Some(failure.clone());
             }
             (Step::GiveUpSpare(number), None) => return self.without_spare(number),
+            (Step::Share | Step::MountShare(_), _) => return self.after_sharing(step),
             _ => {}
         }
         self.after_paying()

@@ -1,5 +1,6 @@
-//! From anything to nothing: unmount, stop, detach on the head; then all donors at once, and
-//! what nodes outside the pool owe.
+//! From anything to nothing: unmount on all clients at once; unmount, stop, detach on the head;
+//! then all donors at once, and what nodes outside the pool owe. A client that does not answer
+//! keeps nothing back but itself: the head's own unmount says whether it is still connected.
 
 use rampool_proto::v1::{Failure, FailureKind};
 
@@ -62,10 +63,44 @@ impl Machine {
         release.again = false;
         release.owed.clear();
         let force = release.force;
+        let held = release.clients.iter().enumerate().filter(|(_, part)| **part != Part::Clean);
+        let clients: Vec<Step> = held.map(|(client, _)| Step::UnmountShare(client)).collect();
+        if clients.is_empty() { self.free_head() } else { self.call(clients, force) }
+    }
+
+    fn free_head(&mut self) -> Vec<Command> {
+        let State::Releasing(release) = &self.state else { return Vec::new() };
+        let force = release.force;
         if release.head == Part::Clean {
             self.free_donors()
         } else {
             self.call([Step::Unmount], force)
+        }
+    }
+
+    /// Back to a pool in use, on all its clients, because it is used.
+    fn back(&mut self, busy: Failure) -> Vec<Command> {
+        let State::Releasing(release) = &mut self.state else { return Vec::new() };
+        if let Some(back) = release.back.take() {
+            (self.state, self.record) = *back;
+        }
+        let mut commands = self.refuse(busy);
+        if self.state == State::Ready && self.record.is_shared() {
+            commands.extend(self.share_again());
+        }
+        commands
+    }
+
+    /// All clients were asked.
+    fn after_clients(&mut self) -> Vec<Command> {
+        let State::Releasing(release) = &self.state else { return Vec::new() };
+        let busy = |part: &Part| match part {
+            Part::Stuck(failure) if failure.kind() == FailureKind::Busy => Some(failure.clone()),
+            _ => None,
+        };
+        match release.clients.iter().find_map(busy) {
+            Some(busy) if !release.force && release.back.is_some() => self.back(busy),
+            _ => self.free_head(),
         }
     }
 
@@ -91,10 +126,11 @@ impl Machine {
                     && !release.force
                     && release.back.is_some() =>
             {
-                if let Some(back) = release.back.take() {
-                    (self.state, self.record) = *back;
-                }
-                self.refuse(failure)
+                self.back(failure)
+            }
+            (Step::UnmountShare(client), result) => {
+                release.clients[client] = result.map_or_else(Part::Stuck, |()| Part::Clean);
+                if self.settled() { self.after_clients() } else { Vec::new() }
             }
             (Step::Unmount, Ok(())) => {
                 release.back = None;
@@ -136,7 +172,8 @@ impl Machine {
         let paid = self.take_paid();
         let State::Releasing(release) = &self.state else { return Vec::new() };
         let clean = |part: &Part| *part == Part::Clean;
-        let all_clean = clean(&release.head) && release.donors.iter().all(clean);
+        let mut others = release.donors.iter().chain(&release.clients);
+        let all_clean = clean(&release.head) && others.all(clean);
         if all_clean && self.record.debts.is_empty() {
             let released = State::Released(release.cause.clone());
             return vec![self.enter(released, |_| {})];

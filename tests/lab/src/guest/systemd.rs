@@ -10,9 +10,9 @@ use crate::exec::BINARIES;
 const UNITS: &str = "/etc/systemd/system";
 
 /// Units that have nothing to do in a node that lives for minutes. What watches disks (udev, mdadm, LVM, multipath,
-/// open-iscsi) is not among them: that is what a node with systemd is for. A site's NFS server is started where a test
-/// wants one.
-const MASKED: [&str; 29] = [
+/// open-iscsi) is not among them: that is what a node with systemd is for. A site's NFS server and Slurm are started
+/// where a test wants them.
+const MASKED: [&str; 32] = [
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
@@ -30,6 +30,9 @@ const MASKED: [&str; 29] = [
     "console-getty.service",
     "serial-getty@.service",
     "modprobe@drm.service",
+    "munge.service",
+    "slurmctld.service",
+    "slurmd.service",
     "systemd-binfmt.service",
     "systemd-firstboot.service",
     "systemd-hwdb-update.service",

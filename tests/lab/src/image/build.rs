@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::recipe::{COMPRESSION, LEFT_OUT, PACKAGES, PRUNED, Recipe, debian_sources};
+use super::recipe::{COMPRESSION, LEFT_OUT, PACKAGES, PRUNED, Recipe, USER, debian_sources};
 
 /// The folder that keeps images: `$RAMPOOL_LAB_CACHE`, else `rampool-lab` in the user's cache.
 ///
@@ -91,6 +91,10 @@ fn build(recipe: &Recipe, work: &Path, progress: &mut impl FnMut(&str)) -> Resul
     bootstrap.arg(format!("--include={}", PACKAGES.join(",")));
     bootstrap.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
     bootstrap.arg("--aptopt=APT::Install-Recommends \"false\"");
+    let (user, id) = USER;
+    bootstrap.arg(format!(
+        "--customize-hook=chroot \"$1\" useradd --uid {id} --create-home --shell /bin/bash {user}"
+    ));
     bootstrap.args(machine_apt_options()?);
     bootstrap.arg(&recipe.suite).arg(&root);
     bootstrap.args(machine_sources(&recipe.suite, work)?);
@@ -108,11 +112,16 @@ fn build(recipe: &Recipe, work: &Path, progress: &mut impl FnMut(&str)) -> Resul
     Ok(image)
 }
 
-/// What the image must not have: another machine's identity, and its way to name servers.
+/// What the image must not have: another machine's identity, its way to name servers, and a
+/// secret that all labs would share.
 fn tidy(root: &Path) -> Result<()> {
-    for name in
-        ["etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/iscsi/initiatorname.iscsi"]
-    {
+    for name in [
+        "etc/hostname",
+        "etc/resolv.conf",
+        "etc/machine-id",
+        "etc/iscsi/initiatorname.iscsi",
+        "etc/munge/munge.key",
+    ] {
         match fs::remove_file(root.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(e).with_context(|| format!("cannot remove {name} from the image"));

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use anyhow::{Context, Result};
 
 /// Raised when the way of building changes in a manner that the lists below do not show.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Debian packages in the image, beside the essential ones.
-pub const PACKAGES: [&str; 21] = [
+pub const PACKAGES: [&str; 25] = [
     "dbus",
     "e2fsprogs",
     "fio",
@@ -18,12 +18,16 @@ pub const PACKAGES: [&str; 21] = [
     "lvm2",
     "mdadm",
     "multipath-tools",
+    "munge",
     "nfs-common",
     "nfs-kernel-server",
     "open-iscsi",
     "procps",
     "psmisc",
     "python3-rtslib-fb",
+    "slurm-client",
+    "slurmctld",
+    "slurmd",
     "systemd",
     "systemd-sysv",
     "targetcli-fb",
@@ -51,6 +55,9 @@ pub const PRUNED: [&str; 7] = [
     "proc/*",
     "sys/*",
 ];
+
+/// An ordinary user of every node: name and user id.
+pub const USER: (&str, u32) = ("alice", 1001);
 
 /// How the image is compressed: the words for mksquashfs.
 pub const COMPRESSION: [&str; 4] = ["-comp", "zstd", "-Xcompression-level", "3"];
@@ -81,7 +88,7 @@ impl Recipe {
     /// The image's file name.
     #[must_use]
     pub fn file_name(&self) -> String {
-        let mut text = format!("{VERSION}\n{}\n{}\n", self.suite, self.kernel);
+        let mut text = format!("{VERSION}\n{}\n{}\n{USER:?}\n", self.suite, self.kernel);
         for list in [&PACKAGES[..], &LEFT_OUT, &PRUNED, &COMPRESSION] {
             let _ = writeln!(text, "{}", list.join(" "));
         }

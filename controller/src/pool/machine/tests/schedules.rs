@@ -9,7 +9,7 @@ use super::world::{NODES, World};
 fn act(world: &mut World, what: u8, pick: usize) {
     let node = NODES[pick % NODES.len()];
     let insists = pick.is_multiple_of(7);
-    match what % 45 {
+    match what % 47 {
         0..=16 => world.deliver(pick, pick.is_multiple_of(5)),
         17 => world.lose(pick / 2, pick.is_multiple_of(2)),
         18 | 19 => world.delay(pick),
@@ -35,6 +35,7 @@ fn act(world: &mut World, what: u8, pick: usize) {
         42 => world.reboot(NODES[1 + pick % 4]),
         43 => world.give_up_spare(pick),
         44 => world.give_up_lost_spares(),
+        45 => world.share_again(),
         _ => {}
     }
 }
@@ -77,6 +78,10 @@ fn check_in_use(world: &World) {
     if record.phase == Phase::Ready {
         assert!(record.debts.is_empty() || stragglers, "owed for ever: {:?}", record.debts);
         assert!(world.nodes.is_mounted(head, &record.assembly), "Ready, yet not mounted");
+        for client in &record.placement.clients {
+            let there = world.nodes.mounts_share(&client.node, &record.assembly);
+            assert!(there, "Ready, yet not mounted on {}", client.node);
+        }
     }
     let live: Vec<_> = record.live().map(|number| record.member(number)).collect();
     for node in NODES {
@@ -116,8 +121,9 @@ proptest! {
         actions in prop::collection::vec((any::<u8>(), any::<u16>()), 0..150),
         begin_ready in any::<bool>(),
         redundancy in any_redundancy(),
+        shared in any::<bool>(),
     ) {
-        let mut world = World::new(redundancy);
+        let mut world = World::new(redundancy, shared);
         if begin_ready {
             world.run_quietly();
         }

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{
-    Failure, FailureKind, Piece, Placement, PoolSpec, Redundancy, VolumeLayout,
+    Client, Failure, FailureKind, Piece, Placement, PoolSpec, Redundancy, VolumeLayout,
 };
 
 use super::super::*;
 use crate::agents::{Answer, Call};
 use crate::planner::redundancy::survives;
 use crate::pool::record::{Owed, Replacing, samples};
-use crate::pool::steps::{self, Exports, Settings};
+use crate::pool::steps::{self, Learned, Settings};
 use crate::pool::takeover::{self, Standing};
 use crate::tests::model::{GIB, ModelNodes};
 
@@ -33,7 +33,7 @@ pub(super) struct World {
     pub(super) nodes: ModelNodes,
     pub(super) machine: Machine,
     pub(super) stored: PoolRecord,
-    exports: Exports,
+    learned: Learned,
     settings: Settings,
     life: usize,
     pub(super) released: BTreeSet<Assembly>,
@@ -44,6 +44,7 @@ pub(super) struct World {
     /// Since the pool was begun: what excuses what is checked.
     pub(super) excuses: Excuses,
     redundancy: Redundancy,
+    shared: bool,
 }
 
 /// What happened to a pool that excuses what would else be wrong.
@@ -63,9 +64,11 @@ pub(super) struct Excuses {
     pub(super) stragglers: bool,
 }
 
-/// The record of a pool to be made.
-pub(super) fn placed(redundancy: Redundancy, generation: u32) -> PoolRecord {
+/// The record of a pool to be made; where it is shared, n1, which lends too, and n6 mount it.
+pub(super) fn placed(redundancy: Redundancy, shared: bool, generation: u32) -> PoolRecord {
     let piece = |donor: &str| Piece { donor: donor.into(), bytes: GIB, ..Piece::default() };
+    // In the model, nodes are found by their names.
+    let client = |node: &str| Client { node: node.into(), address: node.into() };
     let (layout, spares) = match redundancy {
         Redundancy::None => (VolumeLayout::Lvm, vec![]),
         _ => (VolumeLayout::Md, vec![piece("n5")]),
@@ -79,6 +82,8 @@ pub(super) fn placed(redundancy: Redundancy, generation: u32) -> PoolRecord {
             redundancy: redundancy.into(),
             layout: layout.into(),
             mount_point: "/rampool/demo".into(),
+            clients: if shared { ["n1", "n6"].map(client).to_vec() } else { Vec::new() },
+            head_address: "n0".into(),
             ..Placement::default()
         },
         phase: Phase::Creating,
@@ -91,13 +96,13 @@ fn timed_out() -> Failure {
 }
 
 impl World {
-    pub(super) fn new(redundancy: Redundancy) -> Self {
-        let record = placed(redundancy, 1);
+    pub(super) fn new(redundancy: Redundancy, shared: bool) -> Self {
+        let record = placed(redundancy, shared, 1);
         let mut world = Self {
             nodes: ModelNodes::new(&NODES),
             machine: Machine::new(record.clone()),
             stored: record,
-            exports: Exports::new(),
+            learned: Learned::default(),
             settings: Settings {
                 contact: "ops".into(),
                 iqn_authority: "iqn.2026-11.org.rampool".into(),
@@ -110,6 +115,7 @@ impl World {
             store_refuses: false,
             excuses: Excuses::default(),
             redundancy,
+            shared,
         };
         world.input(Input::Begin);
         world
@@ -117,7 +123,7 @@ impl World {
 
     /// A pool in use.
     pub(super) fn ready(redundancy: Redundancy) -> Self {
-        let mut world = Self::new(redundancy);
+        let mut world = Self::new(redundancy, false);
         world.run_quietly();
         assert_eq!(world.stored.phase, Phase::Ready);
         world
@@ -135,7 +141,7 @@ impl World {
             && self.machine.settled()
         {
             // Another operation, which asks for exports anew.
-            self.exports.clear();
+            self.learned = Learned::default();
         }
         for command in self.machine.on(input) {
             match command {
@@ -149,7 +155,7 @@ impl World {
                 Command::Record { .. } => self.write(),
                 Command::Call { step, force } => {
                     let record = self.machine.record();
-                    let calls = steps::calls_of(step, force, record, &self.exports, &self.settings);
+                    let calls = steps::calls_of(step, force, record, &self.learned, &self.settings);
                     self.in_flight.push(InFlight { step, calls, life: self.life });
                 }
                 Command::Abandon => {
@@ -222,10 +228,14 @@ impl World {
 
     /// What the driver keeps of an answer.
     fn keep(&mut self, step: Step, answer: Answer) {
-        if let (Step::CreateExport(_), Answer::Export(export)) = (step, answer) {
-            let (donor, serial) = (export.donor.clone(), export.serial.clone());
-            self.exports.insert(donor.clone(), export);
-            self.machine.note(|record| _ = record.serials.insert(donor, serial));
+        match (step, answer) {
+            (Step::CreateExport(_), Answer::Export(export)) => {
+                let (donor, serial) = (export.donor.clone(), export.serial.clone());
+                self.learned.exports.insert(donor.clone(), export);
+                self.machine.note(|record| _ = record.serials.insert(donor, serial));
+            }
+            (_, Answer::Shared(path)) => self.learned.share = path,
+            _ => {}
         }
     }
 
@@ -279,7 +289,7 @@ impl World {
         let kept = lost.into_iter().enumerate().filter(|(at, _)| (pick >> (at % 16)) & 1 == 1);
         self.late.extend(kept.map(|(_, call)| call));
         self.life += 1;
-        self.exports.clear();
+        self.learned = Learned::default();
         self.machine = Machine::new(self.stored.clone());
         self.input(Input::Restarted);
     }
@@ -355,7 +365,7 @@ impl World {
         }
         let carved = if from_spare { new.carved } else { record.given() + 1 };
         let new = Piece { carved, ..new };
-        self.exports.clear();
+        self.learned = Learned::default();
         self.input(Input::Replace(Replacing {
             slot,
             new,
@@ -371,6 +381,15 @@ impl World {
         if let Some(spare) = spares.get(pick % spares.len().max(1)) {
             let donor = spare.donor.clone();
             self.input(Input::GiveUpSpare(donor));
+        }
+    }
+
+    /// As the room that looks after pools asks for it: a client lost its mount.
+    pub(super) fn share_again(&mut self) {
+        let record = self.record();
+        let lacks = |client: &Client| !self.nodes.mounts_share(&client.node, &record.assembly);
+        if record.placement.clients.iter().any(lacks) {
+            self.input(Input::Share);
         }
     }
 
@@ -393,7 +412,8 @@ impl World {
             record.phase,
             Phase::Ready | Phase::Replacing(_) | Phase::FailingOver(_) | Phase::Failed(_)
         );
-        if !open || !self.machine.settled() || record.owes(head) || record.placement.head == head {
+        let fit = !record.owes(head) && record.placement.head != head && !record.is_shared();
+        if !open || !self.machine.settled() || !fit {
             return;
         }
         // As the room that asks for it checks.
@@ -413,16 +433,16 @@ impl World {
         }
         let generation = record.given() + 1;
         self.excuses.head_forced |= force;
-        self.exports.clear();
+        self.learned = Learned::default();
         self.input(Input::FailOver { head: head.to_owned(), generation, force });
     }
 
     pub(super) fn up_again(&mut self) {
         if self.record().is_released() && self.machine.settled() {
-            let record = placed(self.redundancy, self.record().given() + 1);
+            let record = placed(self.redundancy, self.shared, self.record().given() + 1);
             self.machine = Machine::new(record.clone());
             self.stored = record;
-            self.exports.clear();
+            self.learned = Learned::default();
             self.excuses = Excuses::default();
             self.life += 1;
             self.input(Input::Begin);
@@ -436,8 +456,9 @@ impl World {
             NODES.iter().filter_map(|node| self.nodes.inventory(node).ok()).collect();
         let record = self.record().clone();
         let settled = self.machine.settled();
-        let gone = |node: &str, assembly: &Assembly| {
-            self.released.contains(assembly) || (settled && record.has_no_use_for(node, assembly))
+        let gone = |node: &str, assembly: &Assembly, kind| {
+            self.released.contains(assembly)
+                || (settled && record.has_no_use_for(node, assembly, kind))
         };
         for left in crate::reconcile::leftovers(&inventories, gone) {
             for call in crate::reconcile::removal(&left) {
@@ -467,6 +488,8 @@ impl World {
             self.begin_anew(round % 4);
             self.run_quietly();
             self.give_up_lost_spares();
+            self.run_quietly();
+            self.share_again();
         }
         self.run_quietly();
         self.sweep();

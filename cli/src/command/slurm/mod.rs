@@ -1,0 +1,130 @@
+//! `rampool slurm HOOK`: what Slurm runs around each job, one file a hook. Thin: what a job has,
+//! and what comes next, only the controller knows. Each may run twice, and may be killed.
+//!
+//! | module | runs as, where | a failure (exit code 1) means to Slurm |
+//! | --- | --- | --- |
+//! | `prolog_slurmctld` | slurm, slurmctld's host | the job is queued again |
+//! | `prolog` | root, each node | the node is drained, the job queued again and held |
+//! | `task_prolog` | the user, each task | the task is not started |
+//! | `epilog` | root, each node | the node is drained |
+//! | `epilog_slurmctld` | slurm, slurmctld's host | a line in the log |
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`config`] | `slurm.yaml` |
+//! | `jobs` | the controller's word on jobs, waited for until a deadline |
+//! | `node` | what the node's own agent knows of jobs |
+
+pub mod config;
+mod epilog;
+mod epilog_slurmctld;
+mod jobs;
+mod node;
+mod prolog;
+mod prolog_slurmctld;
+mod task_prolog;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rampool_proto::v1::{Failure, FailureKind, JobWish};
+use rampool_slurm::environment::{Environment, EnvironmentError};
+
+use self::config::{DEFAULT_CONFIG, SlurmConfig};
+use self::jobs::Jobs;
+use self::node::Node;
+use super::tell;
+use crate::args::Global;
+use crate::exit::Exit;
+
+/// `rampool slurm`.
+#[derive(Debug, Args)]
+pub struct Slurm {
+    /// Which of slurm.conf's programs this is
+    #[arg(value_enum)]
+    hook: Hook,
+    /// The hooks' configuration
+    #[arg(long, env = "RAMPOOL_SLURM_CONFIG", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// The folder where this node's agent listens, and keeps its notes of jobs
+    #[arg(long, default_value = node::FOLDER, value_name = "FOLDER")]
+    agent: PathBuf,
+}
+
+/// When Slurm runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Hook {
+    /// A job has its nodes: its pool is made
+    PrologSlurmctld,
+    /// A job is about to start on this node: whether it may
+    Prolog,
+    /// A task is about to start: what it may use
+    TaskProlog,
+    /// A job has left this node: waits until the node's memory is free
+    Epilog,
+    /// A job is over
+    EpilogSlurmctld,
+}
+
+impl Slurm {
+    /// Runs the hook. Slurm knows two ends: it went well, or not.
+    pub(super) async fn run(self, global: &Global) -> Exit {
+        let hook = self.hook;
+        let call = Call {
+            environment: Environment::of_process(),
+            config: self.config,
+            controller: global.controller.clone(),
+            node: Node::of(&self.agent),
+        };
+        let ended = match hook {
+            Hook::PrologSlurmctld => prolog_slurmctld::run(&call).await,
+            Hook::Prolog => prolog::run(&call).await,
+            Hook::TaskProlog => task_prolog::run(&call).await,
+            Hook::Epilog => epilog::run(&call).await,
+            Hook::EpilogSlurmctld => epilog_slurmctld::run(&call).await,
+        };
+        match ended {
+            Ok(()) => Exit::Done,
+            Err(failure) => {
+                tell(&failure);
+                Exit::Failed
+            }
+        }
+    }
+}
+
+/// What every hook is given.
+struct Call {
+    environment: Environment,
+    /// Where the configuration is: most jobs end without it being read.
+    config: PathBuf,
+    /// Instead of the configuration's.
+    controller: Option<String>,
+    node: Node,
+}
+
+impl Call {
+    fn config(&self) -> Result<SlurmConfig, Failure> {
+        let mut config = SlurmConfig::load(&self.config)?;
+        if let Some(controller) = &self.controller {
+            config.controller.clone_from(controller);
+        }
+        Ok(config)
+    }
+
+    /// What the job wants of us, where it wants something.
+    fn wish(&self) -> Result<Option<JobWish>, Failure> {
+        if !self.environment.could_wish() {
+            return Ok(None);
+        }
+        let config = self.config()?;
+        Ok(self.environment.wish(|name| config.features.iter().any(|own| own == name)))
+    }
+}
+
+/// A hook whose environment is none.
+fn not_told(error: EnvironmentError) -> Failure {
+    Failure::new(FailureKind::Invalid, "read what Slurm says of the job")
+        .saying(error)
+        .advising("is this hook run by slurmctld or slurmd?")
+}

@@ -1,0 +1,39 @@
+//! The gate of a node: no job starts where memory is still held for one that is over, and none
+//! that wants a pool without it.
+
+use rampool_proto::v1::{AdmitNodeRequest, Failure};
+
+use super::node::Held;
+use super::{Call, Jobs, not_told};
+use crate::command::warn;
+
+pub(super) async fn run(call: &Call) -> Result<(), Failure> {
+    let wish = call.wish()?;
+    if wish.is_none() && !may_hold_something(call).await? {
+        return Ok(());
+    }
+    let config = call.config()?;
+    let question = AdmitNodeRequest {
+        id: Some(call.environment.job_of(&config.cluster).map_err(not_told)?),
+        node: call.environment.node().map_err(not_told)?.to_owned(),
+        wish,
+    };
+    let jobs = Jobs::within(&config, &call.config, config.node_deadline());
+    jobs.admit_node(question).await.map(|_| ())
+}
+
+/// Whether the controller must be asked before a job starts here that wants nothing. Where the
+/// agent is silent its notes tell of jobs with a pool. A node without notes is used: at worst it
+/// is short of memory, while a cluster whose agents are all stopped would lose all its nodes.
+async fn may_hold_something(call: &Call) -> Result<bool, Failure> {
+    match call.node.held().await {
+        Held::Of(jobs) => Ok(!jobs.is_empty()),
+        Held::Unknown(why) => {
+            let noted = call.node.has_notes()?;
+            if !noted && call.node.listened() {
+                warn(&format!("rampool: {why}; it has no note of a job: this one starts"));
+            }
+            Ok(noted)
+        }
+    }
+}

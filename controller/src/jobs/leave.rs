@@ -1,0 +1,92 @@
+//! A job has ended on a node, or altogether: its pool goes when no node uses it any more, and a
+//! node is Slurm's again when it holds nothing of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rampool_proto::v1::{EndJobRequest, Failure, FailureKind, LeaveNodeRequest};
+
+use super::{Jobs, runs};
+use crate::pool::record::{Phase, PoolRecord};
+
+impl Jobs {
+    /// Nothing of the job runs on this node any more. Waits until the node holds nothing of the
+    /// job's pools. Says whether there was nothing.
+    pub async fn leave(
+        self: &Arc<Self>,
+        request: LeaveNodeRequest,
+        patience: Duration,
+    ) -> Result<bool, Failure> {
+        let job = self.number(request.id.as_ref())?;
+        let node = request.node.as_str();
+        self.nodes.refresh(&[node.to_owned()]).await;
+        let live = self.live(job);
+        let Some(record) = live.filter(|record| record.involves(node)) else {
+            // Of an earlier run, or one that nobody knows: what is known to be over goes by itself.
+            let nothing = !self.holds_any_of(node, job);
+            self.must_come_to_be(node, patience, || !self.holds_any_of(node, job)).await?;
+            return Ok(nothing);
+        };
+        self.note_left(&record, node);
+        self.must_come_to_be(node, patience, || self.has_let_go(&record, node)).await?;
+        Ok(false)
+    }
+
+    /// Waits until a node is free of a job, as long as whoever asks has patience.
+    async fn must_come_to_be(
+        &self,
+        node: &str,
+        patience: Duration,
+        so: impl FnMut() -> bool,
+    ) -> Result<(), Failure> {
+        if self.comes_to_be(patience, so).await {
+            return Ok(());
+        }
+        let held: Vec<String> = self.held_on(node).iter().map(|of| self.why_held(of)).collect();
+        Err(Failure::new(FailureKind::TimedOut, "free the job's memory")
+            .on(node)
+            .saying(format!("after {} s it still holds {}", patience.as_secs(), held.join("; ")))
+            .advising("`rampool status POOL` says what goes on; nothing was deleted"))
+    }
+
+    /// The job is over, Slurm says, or about to be. It runs this also while the job's processes are
+    /// still being ended: only a pool that is still being made can be for nobody.
+    pub fn end(self: &Arc<Self>, request: &EndJobRequest) -> Result<(), Failure> {
+        let job = self.number(request.id.as_ref())?;
+        if let Some(record) = self.live(job).filter(|record| record.phase == Phase::Creating) {
+            self.release(&record.assembly.name);
+        }
+        Ok(())
+    }
+
+    fn holds_any_of(&self, node: &str, job: u32) -> bool {
+        self.held_on(node).iter().any(|held| held.name.job().is_some_and(|(of, _)| of == job))
+    }
+
+    /// Notes that a run left a node, and begins its pool's end with the last one.
+    fn note_left(&self, record: &PoolRecord, node: &str) {
+        let name = record.assembly.name.to_string();
+        let lives = |name: &str| self.pools.record(name).is_some_and(|known| !known.is_released());
+        let all = self.locked(|kept| {
+            // Of pools that are gone, nobody asks any more.
+            kept.left.retain(|name, _| lives(name));
+            let nodes = kept.left.entry(name).or_default();
+            nodes.insert(node.to_owned());
+            runs::nodes_of(record).is_subset(nodes)
+        });
+        if all {
+            self.release(&record.assembly.name);
+        }
+    }
+
+    /// Whether a node is known to hold nothing of a pool that is being released.
+    fn has_let_go(&self, record: &PoolRecord, node: &str) -> bool {
+        let now = self.pools.record(record.assembly.name.as_str());
+        let Some(now) = now.filter(|now| !now.is_released()) else { return true };
+        let held = self.held_on(node);
+        let answers = self.nodes.get(node).is_some_and(|known| known.reachable());
+        matches!(now.phase, Phase::Releasing(_))
+            && answers
+            && !record.assemblies().any(|assembly| held.contains(&assembly))
+    }
+}

@@ -1,0 +1,192 @@
+//! Pools of Slurm's jobs: what its hooks ask for, and what is so. A job's pool is a pool like any;
+//! all that is kept of a job is in its pools' specs.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`spec`] | from what a job said to what its pool shall be; pure |
+//! | [`runs`] | the pools that one job was given, one after the other; pure |
+//! | `start` | its nodes are known: its pool is made |
+//! | `admit` | may a job start on a node |
+//! | `failures` | jobs whose pool could not be made, or was lost |
+//! | `watch` | what Slurm says against what is held for its jobs |
+//! | `facts` | what `job_submit.lua` may know |
+//! | `leave` | a job has ended on a node, or altogether |
+//! | [`service`] | the gRPC face |
+
+mod admit;
+mod facts;
+mod failures;
+mod leave;
+pub mod runs;
+pub mod service;
+pub mod spec;
+mod start;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use rampool_proto::pool_name::{Assembly, PoolName};
+use rampool_proto::v1::{Failure, FailureKind, JobId};
+use rampool_slurm::commands::{self, Commands};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::agents::Agents;
+use crate::nodes::Nodes;
+use crate::pool::record::{Phase, PoolRecord};
+use crate::pool::{Pools, status};
+use crate::profile::{self, Profile};
+use failures::Failures;
+
+/// What the controller's configuration says of jobs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobsConfig {
+    /// Slurm's `ClusterName`: hooks of another cluster are refused, since its jobs have the same
+    /// numbers.
+    pub cluster: String,
+    /// A job's pool is mounted at `<mount_root>/<job id>`.
+    #[serde(default = "default_mount_root")]
+    pub mount_root: PathBuf,
+    /// The folder of Slurm's commands.
+    #[serde(default = "default_commands")]
+    pub commands: PathBuf,
+    /// How long after its job a pool is released at the latest, where no Epilog said so before.
+    /// Built in: 60 s.
+    #[serde(default, deserialize_with = "profile::duration")]
+    pub grace: Option<Duration>,
+    /// The file that `job_submit.lua` reads. Left out: none is kept, and no job is refused when it
+    /// is submitted.
+    pub facts: Option<PathBuf>,
+}
+
+fn default_commands() -> PathBuf {
+    commands::FOLDER.into()
+}
+
+/// Longer than Slurm's own KillWait (30 s), within which a job's processes are ended.
+const BUILT_IN_GRACE: Duration = Duration::from_secs(60);
+
+fn default_mount_root() -> PathBuf {
+    "/rampool".into()
+}
+
+/// All jobs that have a pool.
+pub struct Jobs {
+    config: JobsConfig,
+    profiles: BTreeMap<String, Profile>,
+    pools: Arc<Pools>,
+    nodes: Arc<Nodes>,
+    agents: Arc<dyn Agents>,
+    /// Cancelled when the controller ends: whoever followed a job then did not give it up.
+    stopping: CancellationToken,
+    slurm: Commands,
+    kept: Mutex<Kept>,
+}
+
+/// What is kept of jobs while the controller runs. Whoever asked and was not answered asks again.
+#[derive(Default)]
+struct Kept {
+    /// The nodes that each run has left, by the name of its pool.
+    left: BTreeMap<String, BTreeSet<String>>,
+    /// By job.
+    failures: BTreeMap<u32, Failures>,
+    /// The failed pools whose jobs were queued again.
+    given_up: BTreeSet<String>,
+}
+
+impl Jobs {
+    /// Jobs of these pools.
+    #[must_use]
+    pub fn new(
+        config: JobsConfig,
+        profiles: BTreeMap<String, Profile>,
+        pools: Arc<Pools>,
+        nodes: Arc<Nodes>,
+        agents: Arc<dyn Agents>,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        let slurm = Commands::of(&config.commands, commands::DEADLINE);
+        let kept = Mutex::default();
+        Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, kept })
+    }
+
+    fn locked<T>(&self, with: impl FnOnce(&mut Kept) -> T) -> T {
+        // Each change is one insertion or removal: a panic elsewhere leaves it whole.
+        with(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The number of a job of this cluster.
+    fn number(&self, id: Option<&JobId>) -> Result<u32, Failure> {
+        let invalid =
+            |said: String| Failure::new(FailureKind::Invalid, "find the job").saying(said);
+        let id = id.ok_or_else(|| invalid("no job is named".to_owned()))?;
+        if id.cluster != self.config.cluster {
+            let own = &self.config.cluster;
+            let said = format!("this controller serves the cluster {own:?}, not {:?}", id.cluster);
+            return Err(invalid(said).advising(
+                "`jobs.cluster` in controller.yaml and `cluster` in slurm.yaml say Slurm's \
+                 ClusterName",
+            ));
+        }
+        match id.job {
+            0 => Err(invalid("no job has the number 0".to_owned())),
+            job => Ok(job),
+        }
+    }
+
+    /// All pools that this job was ever given and that are not forgotten, the last one last.
+    fn runs(&self, job: u32) -> Vec<Arc<PoolRecord>> {
+        runs::of(job, self.pools.records())
+    }
+
+    /// The run that is not released yet, the last one if there are more.
+    fn live(&self, job: u32) -> Option<Arc<PoolRecord>> {
+        self.runs(job).into_iter().rev().find(|record| !record.is_released())
+    }
+
+    /// The pools of jobs that a node holds anything of, as it said last; none of a node that does
+    /// not answer.
+    fn held_on(&self, node: &str) -> BTreeSet<Assembly> {
+        let known = self.nodes.get(node);
+        let holdings = known.iter().filter_map(|known| known.current()).flat_map(|i| &i.holdings);
+        holdings
+            .filter_map(|holding| Assembly::try_from(holding.pool.as_ref()?).ok())
+            .filter(|assembly| assembly.name.job().is_some())
+            .collect()
+    }
+
+    /// Waits until it is so, as far as nodes are heard of; says whether it came to be.
+    async fn comes_to_be(&self, within: Duration, so: impl FnMut() -> bool) -> bool {
+        tokio::time::timeout(within, self.nodes.until(so)).await.is_ok()
+    }
+
+    /// A pool and, in a few words, why it is still there.
+    fn why_held(&self, assembly: &Assembly) -> String {
+        match self.pools.record(assembly.name.as_str()) {
+            None => format!("{assembly}, which no controller's store knows"),
+            Some(record) => {
+                let remains = match &record.phase {
+                    Phase::Releasing(releasing) => releasing.remains.first(),
+                    _ => None,
+                };
+                let why = remains.map(|failure| format!(": {failure}")).unwrap_or_default();
+                format!("{}{why}", status::sentence(&record))
+            }
+        }
+    }
+
+    /// Takes a pool away in the background. What was begun is seen through.
+    fn release(&self, name: &PoolName) {
+        match self.pools.down(name.as_str(), true) {
+            Ok(mut events) => {
+                tokio::spawn(async move { while events.next().await.is_some() {} });
+            }
+            Err(failure) => tracing::error!(pool = %name, %failure, "a job's pool is not released"),
+        }
+    }
+}

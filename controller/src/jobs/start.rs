@@ -1,0 +1,168 @@
+//! A job has its nodes: its pool is made, and whatever an earlier run left on them goes first.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::stream::{self, Stream, StreamExt};
+use rampool_proto::hostlist::HostList;
+use rampool_proto::pool_name::PoolName;
+use rampool_proto::v1::{
+    Event, EventKind, Failure, FailureKind, JobWish, PoolSpec, StartJobRequest,
+};
+
+use super::{Jobs, runs, spec};
+use crate::clock::now_ms;
+use crate::pool::Events;
+use crate::pool::operation::is_last;
+use crate::pool::record::{Phase, PoolRecord};
+
+impl Jobs {
+    /// Makes a job's pool, or attaches to its making, or says that it is there. Where it cannot be
+    /// made, Slurm is told before whoever asked.
+    pub async fn start(self: &Arc<Self>, request: StartJobRequest) -> Result<Events, Failure> {
+        let job = self.number(request.id.as_ref())?;
+        match self.begin(job, &request).await {
+            Ok(events) => Ok(events),
+            Err(failure) => {
+                self.failed(job, &failure).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        job: u32,
+        request: &StartJobRequest,
+    ) -> Result<Events, Failure> {
+        let said = request.wish.clone().unwrap_or_default();
+        let Some(wanted) = spec::wanted(&said, &self.profiles)? else { return Ok(nothing(&said)) };
+        let nodes: HostList = request.nodes.parse().map_err(|error| {
+            Failure::new(FailureKind::Invalid, "read the job's nodes").saying(error)
+        })?;
+        let spec_of = |name: &PoolName| spec::pool(request, &nodes, &wanted, name, &self.config);
+        while let Some(record) = self.live(job) {
+            let spec = spec_of(&record.assembly.name)?;
+            if self.goes_on(&record, &spec) {
+                match self.pools.up(&spec).await {
+                    Ok(events) => {
+                        return Ok(self.guarded(job, record.assembly.name.clone(), events));
+                    }
+                    // Something happened to it since it was looked at.
+                    Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &spec)) => {
+                        continue;
+                    }
+                    Err(failure) => return Err(failure),
+                }
+            }
+            self.clear(&record, &nodes).await?;
+            if !self.is_in_the_way(&record, &nodes) {
+                break;
+            }
+        }
+        let name = runs::next(job, &self.runs(job))
+            .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))?;
+        let events = self.pools.up(&spec_of(&name)?).await?;
+        Ok(self.guarded(job, name, events))
+    }
+
+    /// Whether a run is the very pool that is wanted, made or being made, and no node has left it.
+    fn goes_on(&self, record: &PoolRecord, spec: &PoolSpec) -> bool {
+        let left = self.locked(|kept| kept.left.contains_key(record.assembly.name.as_str()));
+        let same = record.spec.job == spec.job;
+        same && !left && matches!(record.phase, Phase::Creating | Phase::Ready)
+    }
+
+    /// Takes an earlier run away, and waits until these nodes hold nothing of it. Nodes that do
+    /// not answer are not waited for: the next run is refused there.
+    async fn clear(&self, record: &PoolRecord, nodes: &HostList) -> Result<(), Failure> {
+        let mut events = self.pools.down(record.assembly.name.as_str(), true)?;
+        while let Some(event) = events.next().await {
+            let gave_up = event.kind() == EventKind::GaveUp;
+            if let Some(failure) = event.failure.filter(|_| gave_up)
+                && self.is_in_the_way(record, nodes)
+            {
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an earlier run holds anything on a node of the next one.
+    fn is_in_the_way(&self, record: &PoolRecord, nodes: &HostList) -> bool {
+        let still = |node: &str| {
+            let held = self.held_on(node);
+            record.assemblies().any(|assembly| held.contains(&assembly))
+        };
+        let released = self.pools.record(record.assembly.name.as_str());
+        released.is_some_and(|record| !record.is_released()) && nodes.iter().any(still)
+    }
+
+    /// Events whose reader gives the job up if it leaves before their end.
+    fn guarded(self: &Arc<Self>, job: u32, name: PoolName, events: Events) -> Events {
+        let jobs = Arc::clone(self);
+        let guarded = Guarded { jobs: Arc::clone(self), name, events, ended: false };
+        let told = guarded.then(move |event| {
+            let jobs = Arc::clone(&jobs);
+            async move {
+                jobs.take_note(job, &event).await;
+                event
+            }
+        });
+        told.boxed()
+    }
+
+    async fn take_note(&self, job: u32, event: &Event) {
+        match event.kind() {
+            EventKind::Finished => {
+                self.succeeded(job);
+                self.comment(job, &format!("rampool: {}", event.text)).await;
+            }
+            EventKind::GaveUp => {
+                let said =
+                    || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);
+                self.failed(job, &event.failure.clone().unwrap_or_else(said)).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The answer to a job that wants no pool.
+fn nothing(said: &JobWish) -> Events {
+    let text = format!("the job asks for no pool (--constraint={:?})", said.constraints);
+    let kind = EventKind::Finished.into();
+    stream::iter([Event { time_ms: now_ms(), kind, text, ..Event::default() }]).boxed()
+}
+
+/// Slurm ends its hook's process when the job is cancelled meanwhile, and then runs nothing on the
+/// job's nodes: the connection is the only word of it.
+struct Guarded {
+    jobs: Arc<Jobs>,
+    name: PoolName,
+    events: Events,
+    ended: bool,
+}
+
+impl Stream for Guarded {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let next = self.events.poll_next_unpin(cx);
+        if let Poll::Ready(event) = &next {
+            self.ended |= event.as_ref().is_none_or(|event| is_last(event.kind()));
+        }
+        next
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // A controller that ends lets go of everybody: that is nobody's giving up.
+        if !self.ended && !self.jobs.stopping.is_cancelled() {
+            tracing::info!(pool = %self.name, "its job was given up while the pool was made");
+            self.jobs.release(&self.name);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Real jobs of an ordinary user under a real Slurm. Needs the lab (`rampool-lab doctor`); run
+//! with `--features lab`.
+
+mod own;
+mod plain;
+mod submission;

@@ -1,0 +1,234 @@
+//! A lab on which Slurm runs beside rampool: `n1` has slurmctld and rampool's controller, all
+//! others run jobs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rampool_lab::{NodeId, Output};
+
+use super::{Fields, site};
+use crate::cluster::{self, CONTROLLER, Cluster};
+use crate::footprint::Footprint;
+use crate::until::until;
+
+/// How long the daemons may take from their start until all nodes can be given to jobs.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How much less memory a node may have after a job for other reasons: what Slurm's daemons
+/// logged (a file in memory) and keep of the job, and the kernel of what it once loaded. A job's
+/// share of a pool is many times as much.
+const MEMORY_NOISE_MIB: u64 = 24;
+
+/// Whose certificate slurmctld's hooks have.
+const PARTY: &str = "slurm";
+
+/// An ordinary user, whom the lab's image knows.
+pub const USER: &str = "alice";
+
+/// A cluster with Slurm on it.
+pub struct SlurmCluster {
+    /// The nodes, and rampool on them.
+    pub cluster: Cluster,
+    compute: Vec<String>,
+}
+
+/// What it shall be like.
+pub struct Builder {
+    rampool: cluster::Builder,
+    compute: u8,
+    memory_mib: u64,
+}
+
+impl SlurmCluster {
+    /// `compute` nodes that run jobs, `n2` and on, and `n1`; `name` is the lab's.
+    #[must_use]
+    pub fn builder(name: &str, compute: u8) -> Builder {
+        let rampool = Cluster::builder(name, compute + 1)
+            .party(PARTY)
+            .controller(&format!("jobs:\n  cluster: {}\n", site::CLUSTER));
+        Builder { rampool, compute, memory_mib: 640 }.memory_mib(640)
+    }
+
+    /// Uses it; where that fails, the nodes' consoles and the programs' logs are printed.
+    ///
+    /// # Errors
+    /// What `using` says.
+    pub fn run(self, using: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        let outcome = using(&self);
+        if outcome.is_err() {
+            self.cluster.lab.on_failure_dump();
+        }
+        outcome
+    }
+
+    /// The names of the nodes that run jobs.
+    #[must_use]
+    pub fn compute(&self) -> &[String] {
+        &self.compute
+    }
+
+    /// Runs a command of Slurm's as root on the controller's node.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn slurm(&self, argv: &[&str]) -> Result<String> {
+        self.cluster.node(CONTROLLER).exec(argv.iter().copied())?.ok()
+    }
+
+    /// Runs a command as [`USER`] in /tmp on the controller's node, with `input`.
+    ///
+    /// # Errors
+    /// When it cannot be run; how it ends is told by the output.
+    pub fn as_user(&self, argv: &[&str], input: &str) -> Result<Output> {
+        let words = ["runuser", "-u", USER, "--"].iter().chain(argv).copied();
+        self.cluster.node(CONTROLLER).command(words).cwd("/tmp").stdin(input).output()
+    }
+
+    /// A node as Slurm sees it.
+    ///
+    /// # Errors
+    /// When slurmctld does not answer.
+    pub fn show_node(&self, node: &str) -> Result<Fields> {
+        Ok(Fields::parse(&self.slurm(&["scontrol", "-o", "show", "node", node])?))
+    }
+
+    /// Returns once every node waits for jobs, and no job is ending.
+    ///
+    /// # Errors
+    /// When it is not so `within` that time, with what sinfo says then.
+    pub fn until_idle(&self, within: Duration) -> Result<()> {
+        until("every node idle", within, || {
+            let node = self.cluster.node(CONTROLLER);
+            let listing = node.exec(["sinfo", "-h", "-N", "-p", "main", "-o", "%N %T %E"])?;
+            let words = String::from_utf8_lossy(&listing.stdout).trim().to_owned();
+            let idle = words.lines().filter(|line| line.split(' ').nth(1) == Some("idle")).count();
+            Ok(if idle == self.compute.len() { Ok(()) } else { Err(words) })
+        })
+    }
+
+    /// Returns once nothing of any job is left: every node is idle, the controller has no pool, and
+    /// every node holds what it held before, memory included.
+    ///
+    /// # Errors
+    /// When it is not so `within` that time, with what is left.
+    pub fn ensure_given_back(&self, before: &[Footprint], within: Duration) -> Result<()> {
+        self.until_idle(within)?;
+        until("no pool left", within, || {
+            let list = self.cluster.rampool_json(&["list"])?;
+            let none = list["pools"].as_array().is_some_and(Vec::is_empty);
+            Ok(if none { Ok(()) } else { Err(list) })
+        })?;
+        let after = self.cluster.footprints()?;
+        self.cluster.ensure_same(before, &after)?;
+        for (node, (before, after)) in self.cluster.nodes().iter().zip(before.iter().zip(&after)) {
+            let missing = before.available.saturating_sub(after.available) >> 20;
+            ensure!(missing < MEMORY_NOISE_MIB, "{node} misses {missing} MiB");
+        }
+        Ok(())
+    }
+
+    /// Starts slurmctld (again).
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_slurmctld(&self) -> Result<()> {
+        self.slurm(&["slurmctld"]).map(drop)
+    }
+}
+
+impl Builder {
+    /// Memory of each node, in MiB; 640 where not said.
+    #[must_use]
+    pub fn memory_mib(mut self, mib: u64) -> Self {
+        self.memory_mib = mib;
+        self.rampool = self.rampool.memory_mib(mib);
+        self
+    }
+
+    /// Named profiles, as they stand under `profiles:` in controller.yaml.
+    #[must_use]
+    pub fn profiles(mut self, yaml: &str) -> Self {
+        self.rampool = self.rampool.profiles(yaml);
+        self
+    }
+
+    /// Further lines of controller.yaml.
+    #[must_use]
+    pub fn controller(mut self, yaml: &str) -> Self {
+        self.rampool = self.rampool.controller(yaml);
+        self
+    }
+
+    /// Boots it, and waits until every node is idle.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub fn boot(self) -> Result<SlurmCluster> {
+        let (compute, memory_mib) = (self.compute, self.memory_mib);
+        let key = munge_key()?;
+        let cluster = self.rampool.boot_with(|lab| install(lab, compute, memory_mib, &key))?;
+        let compute = cluster.nodes().iter().filter(|node| *node != CONTROLLER).cloned().collect();
+        let cluster = SlurmCluster { cluster, compute };
+        cluster
+            .until_idle(READY_DEADLINE)
+            .inspect_err(|_| cluster.cluster.lab.on_failure_dump())?;
+        Ok(cluster)
+    }
+}
+
+fn install(
+    mut lab: rampool_lab::Builder,
+    compute: u8,
+    memory_mib: u64,
+    key: &[u8],
+) -> rampool_lab::Builder {
+    let nodes = compute + 1;
+    let compute = format!("n[2-{nodes}]");
+    for (path, mode, text) in site::files(CONTROLLER, &compute, memory_mib) {
+        lab = lab.persist_file(path, mode, text);
+    }
+    for node in NodeId::first(nodes) {
+        let party = if node.to_string() == CONTROLLER { PARTY } else { "node" };
+        let yaml = site::hooks_yaml(CONTROLLER, party);
+        lab = lab.persist_file_on(node, "/etc/rampool/slurm.yaml", 0o644, yaml);
+    }
+    lab.persist_file("/etc/munge/munge.key", 0o400, key).on_boot(PREPARE).on_boot(start_daemon())
+}
+
+/// What packaging and systemd do elsewhere: rampool's program in its place, folders of the
+/// daemons, and cgroups that Slurm's daemon may use.
+const PREPARE: &str = "\
+ln -s /opt/rampool/bin/rampool /usr/bin/rampool
+chown -R munge:munge /etc/munge
+if [ -e /etc/rampool/tls/slurm.key ]; then chown slurm /etc/rampool/tls/slurm.key; fi
+install -d -o munge -g munge -m 755 /run/munge
+install -d -o munge -g munge -m 700 /var/log/munge /var/lib/munge
+install -d -o slurm -g slurm /var/lib/slurm/slurmctld /run/slurm
+install -d -m 755 /var/lib/slurm/slurmd
+: >/var/log/rampool/slurmctld.log && chown slurm:slurm /var/log/rampool/slurmctld.log
+runuser -u munge -- munged
+";
+
+/// On the first node slurmctld; on all others the site's own NFS server, by which a job's first
+/// node shares its pool with the others, and slurmd.
+fn start_daemon() -> String {
+    format!(
+        "if [ $(hostname) = {CONTROLLER} ]; then exec slurmctld; fi
+modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd
+mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld; mount -t rpc_pipefs rpc /run/rpc_pipefs
+nfsdcld; rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 --no-udp 4
+cd /sys/fs/cgroup && mkdir system.slice
+for group in . system.slice; do echo '+memory +cpu +pids' >$group/cgroup.subtree_control; done
+slurmd"
+    )
+}
+
+/// A secret of this cluster's own.
+fn munge_key() -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut key = vec![0; 128];
+    let random = std::fs::File::open("/dev/urandom").context("open /dev/urandom")?;
+    let read = random.take(128).read(&mut key).context("read random bytes")?;
+    ensure!(read == key.len(), "only {read} random bytes");
+    Ok(key)
+}
