@@ -227,12 +227,6 @@ impl PoolRecord {
         self.placement.clients.iter().any(|client| client.node == node)
     }
 
-    /// Whether a node has its file system mounted.
-    #[must_use]
-    pub fn uses(&self, node: &str) -> bool {
-        self.placement.head == node || self.has_client(node)
-    }
-
     /// The generation under which volume and file system were made.
     #[must_use]
     pub fn formed(&self) -> u32 {

@@ -179,7 +179,7 @@ pub fn calls_of(
                 .filter_map(|number| exports.get(&record.member(number).donor).cloned())
                 .collect(),
             patience_seconds: placement.patience_seconds,
-            sparing: record.members().any(|piece| record.uses(&piece.donor)),
+            sparing: placement.clients.iter().any(|client| lends(record, &client.node)),
         }),
         Step::AssembleVolume => Call::AssembleVolume(assemble(record, exports)),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
@@ -198,9 +198,8 @@ pub fn calls_of(
             formed: record.formed,
             private: record.spec.private,
         }),
-        Step::CheckClient(client) => {
-            let node = &placement.clients[client].node;
-            Call::CheckSharing(check_sharing(SharingRole::Client, node, record))
+        Step::CheckClient(_) => {
+            Call::CheckSharing(check_sharing(SharingRole::Client, node_of(step, record), record))
         }
         Step::Share => Call::ShareFilesystem(ShareFilesystemRequest {
             pool,
@@ -254,8 +253,13 @@ fn check_sharing(role: SharingRole, node: &str, record: &PoolRecord) -> CheckSha
         pool: Some(PoolId::from(&record.assembly)),
         role: role.into(),
         mount_point: record.placement.mount_point.clone(),
-        lends: record.members().any(|piece| piece.donor == node),
+        lends: lends(record, node),
     }
+}
+
+/// Whether a node that uses the pool lends to it too.
+fn lends(record: &PoolRecord, node: &str) -> bool {
+    record.members().any(|piece| piece.donor == node)
 }
 
 /// What ends the access of all earlier heads once more: an export that a call asked for before
