@@ -62,6 +62,10 @@ pub async fn run(
     });
     nodes.watch_all();
     pools.resume();
+    if let Some(jobs) = &jobs {
+        tokio::spawn(Arc::clone(jobs).watch());
+        tokio::spawn(Arc::clone(jobs).keep_facts());
+    }
     tokio::spawn(reconcile::run(Arc::clone(&pools), Arc::clone(&nodes), agents, news));
 
     tracing::info!(address = %listener.local_addr()?, "ready");

@@ -6,12 +6,16 @@
 //! | [`wish`] | what a job asks for beyond its profile |
 //! | [`environment`] | what Slurm tells its hooks, as requests to the controller |
 //! | [`commands`] | what is asked of Slurm, by its own commands |
+//! | [`doctor`] | what in slurm.conf stands in the way |
+//! | [`text`] | what Slurm prints, read |
 //! | [`facts`] | what `job_submit.lua` may know of the cluster's memory |
 
 #![forbid(unsafe_code)]
 
 pub mod commands;
 pub mod constraint;
+pub mod doctor;
 pub mod environment;
 pub mod facts;
+pub mod text;
 pub mod wish;

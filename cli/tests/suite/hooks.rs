@@ -31,7 +31,10 @@ impl Site {
         let pki = authority(dir.path(), &["controller", "slurm"]);
         let site = Self { dir, agent, controller: None };
         std::fs::create_dir(site.commands()).unwrap();
-        site.scontrol("printf '%s\\n' \"SLURM_CONF=$SLURM_CONF\" \"$@\" >>called");
+        site.scontrol(
+            "case \"$*\" in *show*) echo NodeName=n3 State=IDLE ;; *) \
+             printf '%s\\n' \"SLURM_CONF=$SLURM_CONF\" \"$@\" >>called ;; esac",
+        );
         let tls = tls_files(&pki, "slurm");
         let text = format!(
             "controller: {controller}\nname: controller\ncluster: spike\nfeatures: [moreIOPS]\n\

@@ -143,7 +143,8 @@ async fn a_hook_that_cannot_be_configured_drains_its_node_too() {
 async fn a_node_that_slurm_does_not_drain_fails_its_epilog_with_both_sentences() {
     for (line, words) in [
         ("echo 'slurm_update error: Invalid user id' >&2; exit 1", "Invalid user id"),
-        ("echo odd", "odd"),
+        ("case $* in *show*) echo NodeName=n3 State=IDLE ;; *) echo odd ;; esac", "odd"),
+        ("echo odd", "no NodeName="),
     ] {
         let site = Site::new(NOWHERE, 1, FakeAgent::absent());
         site.scontrol(line);
@@ -152,6 +153,19 @@ async fn a_node_that_slurm_does_not_drain_fails_its_epilog_with_both_sentences()
         let sentences: Vec<_> = said.stderr.lines().collect();
         assert_eq!(sentences.len(), 2, "{said:?}");
         assert!(sentences[0].contains("not reached within 1 s"), "{said:?}");
-        assert!(sentences[1].contains("drain n3 in Slurm") && sentences[1].contains(words));
+        assert!(sentences[1].contains("n3 in Slurm") && sentences[1].contains(words), "{said:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_its_admin_drained_keeps_the_admins_reason() {
+    let site = Site::new(NOWHERE, 1, FakeAgent::absent());
+    site.scontrol(
+        "case $* in *show*) echo 'NodeName=n3 State=IDLE+DRAIN Reason=fan [root@now]' ;; \
+         *) echo \"$*\" >>called ;; esac",
+    );
+    let said = site.run("epilog", &of_slurmd()).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.ends_with("rampool: n3 was out of use before: fan\n"), "{said:?}");
+    assert_eq!(site.called(), "");
 }

@@ -13,16 +13,20 @@ use rampool_proto::v1::{
 
 use super::{Jobs, spec};
 use crate::agents::Call;
-use crate::pool::{health, status};
 use crate::pool::record::{Phase, PoolRecord};
+use crate::pool::{health, status};
 
 /// What fails, in the failures of this room.
 const STEP: &str = "admit the job to the node";
 
 impl Jobs {
     /// Lets a job start on a node, and says where it finds its pool; an empty answer where it asked
-    /// for none. Waits for what is on its way out; whoever asks says for how long.
-    pub async fn admit(self: &Arc<Self>, request: AdmitNodeRequest) -> Result<String, Failure> {
+    /// for none. Waits for what is on its way out.
+    pub async fn admit(
+        self: &Arc<Self>,
+        request: AdmitNodeRequest,
+        patience: Duration,
+    ) -> Result<String, Failure> {
         let job = self.number(request.id.as_ref())?;
         let node = request.node.as_str();
         if self.nodes.get(node).is_none() {
@@ -30,7 +34,6 @@ impl Jobs {
         }
         // What was heard last may be older than what was taken or freed since.
         self.nodes.refresh(&[node.to_owned()]).await;
-        let patience = Duration::from_secs(request.patience_seconds.into());
         if !self.comes_to_be(patience, || self.foreign_on(node, job).is_empty()).await {
             return Err(self.still_held(node, job));
         }
@@ -98,9 +101,10 @@ impl Jobs {
         let kind = if head { HoldingKind::Mount } else { HoldingKind::ShareMount };
         let id = PoolId::from(&record.assembly);
         let known = self.nodes.get(node);
-        known.as_ref().and_then(|known| known.current()).is_some_and(|now| {
-            health::holds(now, &id, kind)
-        })
+        known
+            .as_ref()
+            .and_then(|known| known.current())
+            .is_some_and(|now| health::holds(now, &id, kind))
     }
 
     fn admission(&self, record: &PoolRecord, job: u32, node: &str) -> AdmitJobRequest {

@@ -11,8 +11,12 @@ use crate::pool::record::{Phase, PoolRecord};
 
 impl Jobs {
     /// Nothing of the job runs on this node any more. Waits until the node holds nothing of the
-    /// job's pools; whoever asks says for how long. Says whether there was nothing.
-    pub async fn leave(self: &Arc<Self>, request: LeaveNodeRequest) -> Result<bool, Failure> {
+    /// job's pools. Says whether there was nothing.
+    pub async fn leave(
+        self: &Arc<Self>,
+        request: LeaveNodeRequest,
+        patience: Duration,
+    ) -> Result<bool, Failure> {
         let job = self.number(request.id.as_ref())?;
         let node = request.node.as_str();
         self.nodes.refresh(&[node.to_owned()]).await;
@@ -20,25 +24,24 @@ impl Jobs {
         let Some(record) = live.filter(|record| record.involves(node)) else {
             // Of an earlier run, or one that nobody knows: what is known to be over goes by itself.
             let nothing = !self.holds_any_of(node, job);
-            self.must_come_to_be(&request, || !self.holds_any_of(node, job)).await?;
+            self.must_come_to_be(node, patience, || !self.holds_any_of(node, job)).await?;
             return Ok(nothing);
         };
         self.note_left(&record, node);
-        self.must_come_to_be(&request, || self.has_let_go(&record, node)).await?;
+        self.must_come_to_be(node, patience, || self.has_let_go(&record, node)).await?;
         Ok(false)
     }
 
     /// Waits until a node is free of a job, as long as whoever asks has patience.
     async fn must_come_to_be(
         &self,
-        request: &LeaveNodeRequest,
+        node: &str,
+        patience: Duration,
         so: impl FnMut() -> bool,
     ) -> Result<(), Failure> {
-        let patience = Duration::from_secs(request.patience_seconds.into());
         if self.comes_to_be(patience, so).await {
             return Ok(());
         }
-        let node = request.node.as_str();
         let held: Vec<String> = self.held_on(node).iter().map(|of| self.why_held(of)).collect();
         Err(Failure::new(FailureKind::TimedOut, "free the job's memory")
             .on(node)
@@ -63,13 +66,14 @@ impl Jobs {
     /// Notes that a run left a node, and begins its pool's end with the last one.
     fn note_left(&self, record: &PoolRecord, node: &str) {
         let name = record.assembly.name.to_string();
-        let mut left = self.lock();
-        // Of pools that are gone, nobody asks any more.
-        left.retain(|name, _| self.pools.record(name).is_some_and(|known| !known.is_released()));
-        let nodes = left.entry(name).or_default();
-        nodes.insert(node.to_owned());
-        let all = runs::nodes_of(record).is_subset(nodes);
-        drop(left);
+        let lives = |name: &str| self.pools.record(name).is_some_and(|known| !known.is_released());
+        let all = self.locked(|kept| {
+            // Of pools that are gone, nobody asks any more.
+            kept.left.retain(|name, _| lives(name));
+            let nodes = kept.left.entry(name).or_default();
+            nodes.insert(node.to_owned());
+            runs::nodes_of(record).is_subset(nodes)
+        });
         if all {
             self.release(&record.assembly.name);
         }

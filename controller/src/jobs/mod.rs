@@ -7,24 +7,31 @@
 //! | [`runs`] | the pools that one job was given, one after the other; pure |
 //! | `start` | its nodes are known: its pool is made |
 //! | `admit` | may a job start on a node |
+//! | `failures` | jobs whose pool could not be made, or was lost |
+//! | `watch` | what Slurm says against what is held for its jobs |
+//! | `facts` | what `job_submit.lua` may know |
 //! | `leave` | a job has ended on a node, or altogether |
 //! | [`service`] | the gRPC face |
 
 mod admit;
+mod facts;
+mod failures;
 mod leave;
 pub mod runs;
 pub mod service;
 pub mod spec;
 mod start;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use rampool_proto::pool_name::{Assembly, PoolName};
 use rampool_proto::v1::{Failure, FailureKind, JobId};
+use rampool_slurm::commands::{self, Commands};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +39,8 @@ use crate::agents::Agents;
 use crate::nodes::Nodes;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{Pools, status};
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
+use failures::Failures;
 
 /// What the controller's configuration says of jobs.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,7 +52,24 @@ pub struct JobsConfig {
     /// A job's pool is mounted at `<mount_root>/<job id>`.
     #[serde(default = "default_mount_root")]
     pub mount_root: PathBuf,
+    /// The folder of Slurm's commands.
+    #[serde(default = "default_commands")]
+    pub commands: PathBuf,
+    /// How long after its job a pool is released at the latest, where no Epilog said so before.
+    /// Built in: 60 s.
+    #[serde(default, deserialize_with = "profile::duration")]
+    pub grace: Option<Duration>,
+    /// The file that `job_submit.lua` reads. Left out: none is kept, and no job is refused when it
+    /// is submitted.
+    pub facts: Option<PathBuf>,
 }
+
+fn default_commands() -> PathBuf {
+    commands::FOLDER.into()
+}
+
+/// Longer than Slurm's own KillWait (30 s), within which a job's processes are ended.
+const BUILT_IN_GRACE: Duration = Duration::from_secs(60);
 
 fn default_mount_root() -> PathBuf {
     "/rampool".into()
@@ -59,9 +84,19 @@ pub struct Jobs {
     agents: Arc<dyn Agents>,
     /// Cancelled when the controller ends: whoever followed a job then did not give it up.
     stopping: CancellationToken,
-    /// The nodes that each job's run has left, by the name of its pool. Who asked and was not
-    /// answered asks again.
-    left: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    slurm: Commands,
+    kept: Mutex<Kept>,
+}
+
+/// What is kept of jobs while the controller runs. Whoever asked and was not answered asks again.
+#[derive(Default)]
+struct Kept {
+    /// The nodes that each run has left, by the name of its pool.
+    left: BTreeMap<String, BTreeSet<String>>,
+    /// By job.
+    failures: BTreeMap<u32, Failures>,
+    /// The failed pools whose jobs were queued again.
+    given_up: BTreeSet<String>,
 }
 
 impl Jobs {
@@ -75,18 +110,20 @@ impl Jobs {
         agents: Arc<dyn Agents>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
-        let left = Mutex::default();
-        Arc::new(Self { config, profiles, pools, nodes, agents, stopping, left })
+        let slurm = Commands::of(&config.commands, commands::DEADLINE);
+        let kept = Mutex::default();
+        Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, kept })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+    fn locked<T>(&self, with: impl FnOnce(&mut Kept) -> T) -> T {
         // Each change is one insertion or removal: a panic elsewhere leaves it whole.
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+        with(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The number of a job of this cluster.
     fn number(&self, id: Option<&JobId>) -> Result<u32, Failure> {
-        let invalid = |said: String| Failure::new(FailureKind::Invalid, "find the job").saying(said);
+        let invalid =
+            |said: String| Failure::new(FailureKind::Invalid, "find the job").saying(said);
         let id = id.ok_or_else(|| invalid("no job is named".to_owned()))?;
         if id.cluster != self.config.cluster {
             let own = &self.config.cluster;

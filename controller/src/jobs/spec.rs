@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn config() -> JobsConfig {
-        JobsConfig { cluster: "spike".to_owned(), mount_root: "/rampool".into() }
+        serde_yaml::from_str("cluster: spike").unwrap()
     }
 
     fn request() -> StartJobRequest {

@@ -18,21 +18,35 @@ use crate::pool::operation::is_last;
 use crate::pool::record::{Phase, PoolRecord};
 
 impl Jobs {
-    /// Makes a job's pool, or attaches to its making, or says that it is there.
+    /// Makes a job's pool, or attaches to its making, or says that it is there. Where it cannot be
+    /// made, Slurm is told before whoever asked.
     pub async fn start(self: &Arc<Self>, request: StartJobRequest) -> Result<Events, Failure> {
         let job = self.number(request.id.as_ref())?;
+        match self.begin(job, &request).await {
+            Ok(events) => Ok(events),
+            Err(failure) => {
+                self.failed(job, &failure).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        job: u32,
+        request: &StartJobRequest,
+    ) -> Result<Events, Failure> {
         let said = request.wish.clone().unwrap_or_default();
         let Some(wanted) = spec::wanted(&said, &self.profiles)? else { return Ok(nothing(&said)) };
         let nodes: HostList = request.nodes.parse().map_err(|error| {
             Failure::new(FailureKind::Invalid, "read the job's nodes").saying(error)
         })?;
-        let spec_of = |name: &PoolName| spec::pool(&request, &nodes, &wanted, name, &self.config);
-        loop {
-            let Some(record) = self.live(job) else { break };
+        let spec_of = |name: &PoolName| spec::pool(request, &nodes, &wanted, name, &self.config);
+        while let Some(record) = self.live(job) {
             let spec = spec_of(&record.assembly.name)?;
             if self.goes_on(&record, &spec) {
                 match self.pools.up(&spec).await {
-                    Ok(events) => return Ok(self.guarded(record.assembly.name.clone(), events)),
+                    Ok(events) => return Ok(self.guarded(job, record.assembly.name.clone(), events)),
                     // Something happened to it since it was looked at.
                     Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &spec)) => {
                         continue;
@@ -48,12 +62,12 @@ impl Jobs {
         let name = runs::next(job, &self.runs(job))
             .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))?;
         let events = self.pools.up(&spec_of(&name)?).await?;
-        Ok(self.guarded(name, events))
+        Ok(self.guarded(job, name, events))
     }
 
     /// Whether a run is the very pool that is wanted, made or being made, and no node has left it.
     fn goes_on(&self, record: &PoolRecord, spec: &PoolSpec) -> bool {
-        let left = self.lock().contains_key(record.assembly.name.as_str());
+        let left = self.locked(|kept| kept.left.contains_key(record.assembly.name.as_str()));
         let same = record.spec.job == spec.job;
         same && !left && matches!(record.phase, Phase::Creating | Phase::Ready)
     }
@@ -84,8 +98,31 @@ impl Jobs {
     }
 
     /// Events whose reader gives the job up if it leaves before their end.
-    fn guarded(self: &Arc<Self>, name: PoolName, events: Events) -> Events {
-        Guarded { jobs: Arc::clone(self), name, events, ended: false }.boxed()
+    fn guarded(self: &Arc<Self>, job: u32, name: PoolName, events: Events) -> Events {
+        let jobs = Arc::clone(self);
+        let guarded = Guarded { jobs: Arc::clone(self), name, events, ended: false };
+        let told = guarded.then(move |event| {
+            let jobs = Arc::clone(&jobs);
+            async move {
+                jobs.take_note(job, &event).await;
+                event
+            }
+        });
+        told.boxed()
+    }
+
+    async fn take_note(&self, job: u32, event: &Event) {
+        match event.kind() {
+            EventKind::Finished => {
+                self.succeeded(job);
+                self.comment(job, &format!("rampool: {}", event.text)).await;
+            }
+            EventKind::GaveUp => {
+                let said = || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);
+                self.failed(job, &event.failure.clone().unwrap_or_else(said)).await;
+            }
+            _ => {}
+        }
     }
 }
 

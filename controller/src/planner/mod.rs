@@ -57,8 +57,17 @@ pub enum Reach {
 /// (`match_int` in drivers/target/target_core_rd.c), here in whole MiB.
 const RD_MCP_LARGEST_PIECE: u64 = ((1 << 31) - 1) / 256 * MIB;
 
+/// What fails, in the failures of this room.
+const STEP: &str = "plan the pool";
+
 pub(crate) fn refused(kind: FailureKind, said: impl std::fmt::Display) -> Failure {
-    Failure::new(kind, "plan the pool").saying(said)
+    Failure::new(kind, STEP).saying(said)
+}
+
+/// Whether all that speaks against a plan is that there is too little memory now: no one node is
+/// to blame then.
+pub(crate) fn is_lack_of_memory(failure: &Failure) -> bool {
+    failure.step == STEP && failure.kind() == FailureKind::NotNow && failure.node.is_empty()
 }
 
 /// Places the pool on `nodes`, which are all nodes in the configuration's order.

@@ -63,11 +63,19 @@ impl Commands {
             let said = if stderr.trim().is_empty() { stdout } else { stderr };
             return Ok(Err(match said.trim() {
                 "" => status.to_string(),
-                said => format!("{} ({status})", said.chars().take(QUOTED).collect::<String>()),
+                said => format!("{} ({status})", quoted(said)),
             }));
+        }
+        // A command may end well that could not ask.
+        if stderr.contains("error") {
+            return Ok(Err(quoted(&stderr)));
         }
         Ok(Ok(stdout))
     }
+}
+
+fn quoted(said: &str) -> String {
+    said.trim().chars().take(QUOTED).collect()
 }
 
 async fn words(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
@@ -79,4 +87,44 @@ async fn words(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> 
     }
     // A user's comment may hold any bytes.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_slurm::FakeSlurm;
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_of_our_environment_is_passed_on_but_slurm_conf() {
+        let slurm = FakeSlurm::new();
+        slurm.runs("scontrol", "env");
+        let said = slurm.commands().run("", "scontrol", &[]).await.unwrap();
+        let mut names: Vec<_> = said.lines().filter_map(|line| line.split('=').next()).collect();
+        names.sort_unstable();
+        names.retain(|name| !matches!(*name, "_" | "PWD"));
+        assert_eq!(names, ["LC_ALL", "PATH", "SLURM_CONF"]);
+    }
+
+    #[tokio::test]
+    async fn a_command_over_its_deadline_is_killed() {
+        let slurm = FakeSlurm::new();
+        slurm.runs("scontrol", "exec sleep 60");
+        let told = slurm.commands().run("ask", "scontrol", &[]).await.unwrap_err();
+        assert_eq!(told.kind(), FailureKind::TimedOut);
+        assert!(told.to_string().contains("no end after 2 s"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_command_is_named_with_what_to_do() {
+        let told = FakeSlurm::new().commands().run("ask", "scontrol", &[]).await.unwrap_err();
+        assert!(told.program.ends_with("/scontrol") && told.advice.contains("commands"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn endless_words_are_no_answer() {
+        let slurm = FakeSlurm::new();
+        slurm.runs("scontrol", "exec head -c 70000000 /dev/zero");
+        let told = slurm.commands().run("ask", "scontrol", &[]).await.unwrap_err();
+        assert!(told.said.contains("larger than any"), "{told}");
+    }
 }

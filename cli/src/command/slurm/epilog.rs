@@ -4,11 +4,12 @@
 use std::path::Path;
 
 use rampool_proto::v1::{Failure, FailureKind, LeaveNodeRequest};
-use rampool_slurm::commands::{self, Commands};
+use rampool_slurm::commands::{self, Commands, Drained};
 
 use super::node::Held;
 use super::{Call, Jobs, not_told};
-use crate::command::tell;
+use crate::command::{tell, warn};
+use crate::render::plain::one_line;
 
 pub(super) async fn run(call: &Call) -> Result<(), Failure> {
     let job = call.environment.job().map_err(not_told)?;
@@ -53,7 +54,13 @@ async fn drain(call: &Call, job: u32, why: Failure) -> Result<(), Failure> {
     let folder = folder.as_deref().unwrap_or(Path::new(commands::FOLDER));
     let commands =
         Commands::of(folder, commands::DEADLINE).configured_by(call.environment.get("SLURM_CONF"));
-    commands.drain_node(node, &reason(job, &why)).await
+    match commands.drain_node(node, &reason(job, &why)).await? {
+        Drained::Ours => {}
+        Drained::Before(other) => {
+            warn(&format!("rampool: {node} was out of use before: {}", one_line(&other)));
+        }
+    }
+    Ok(())
 }
 
 /// For `sinfo -R`, where few words fit: what is not known to be free.

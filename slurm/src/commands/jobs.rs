@@ -1,0 +1,170 @@
+//! Slurm's jobs.
+
+use std::collections::BTreeSet;
+
+use rampool_proto::hostlist::HostList;
+use rampool_proto::v1::Failure;
+
+use super::{Commands, plain};
+use crate::text::job::{FORMAT, FORMAT_WITH_REASON, Job};
+
+/// Slurm's words for a number that it knows nothing of (ESLURM_INVALID_JOB_ID): there is no other
+/// way to tell this from any other failure.
+const NO_SUCH_JOB: &str = "Invalid job id specified";
+
+/// Of a comment, in bytes: more than a person reads.
+const LONGEST_COMMENT: usize = 1000;
+
+impl Commands {
+    /// All jobs that Slurm knows, those that ended within the last minutes (MinJobAge) too, and in
+    /// partitions that users do not see.
+    ///
+    /// # Errors
+    /// Where Slurm does not say. No job is an answer, silence is none.
+    pub async fn jobs(&self) -> Result<Vec<Job>, Failure> {
+        const STEP: &str = "list Slurm's jobs";
+        let arguments = ["--noheader", "--all", "--states=all", "--format", FORMAT];
+        let text = self.run(STEP, "squeue", &arguments).await?;
+        Job::read_all(&text).map_err(|error| self.odd(STEP, "squeue", &error))
+    }
+
+    /// One job, with the reason why it waits; none where Slurm says that there is none.
+    ///
+    /// # Errors
+    /// Where Slurm does not say.
+    pub async fn job(&self, id: u32) -> Result<Option<Job>, Failure> {
+        let step = format!("look at job {id} in Slurm");
+        let only = format!("--jobs={id}");
+        let arguments =
+            ["--noheader", "--all", "--states=all", &only, "--format", FORMAT_WITH_REASON];
+        let text = match self.run(&step, "squeue", &arguments).await {
+            Err(failure) if failure.said.contains(NO_SUCH_JOB) => return Ok(None),
+            answer => answer?,
+        };
+        // A job that was just forgotten is asked for as part of the whole list, which is empty.
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let job = Job::read_with_reason(&text).map_err(|e| self.odd(&step, "squeue", &e))?;
+        match job.id == id {
+            true => Ok(Some(job)),
+            false => Err(self.odd(&step, "squeue", &format!("it tells of job {}", job.id))),
+        }
+    }
+
+    /// Takes a job off its nodes and keeps it from being started until somebody releases it.
+    ///
+    /// # Errors
+    /// Where Slurm did not confirm it.
+    pub async fn requeue_and_hold(&self, job: u32) -> Result<(), Failure> {
+        let step = format!("hold job {job} in Slurm");
+        self.change(&step, &["requeuehold", &job.to_string()]).await
+    }
+
+    /// Says something about a job, for `scontrol show job`: its AdminComment.
+    ///
+    /// # Errors
+    /// Where Slurm did not confirm it.
+    pub async fn comment_on_job(&self, job: u32, text: &str) -> Result<(), Failure> {
+        let step = format!("comment on job {job} in Slurm");
+        let mut text = plain(text);
+        text.truncate(text.floor_char_boundary(LONGEST_COMMENT));
+        let comment = format!("admincomment={text}");
+        self.change(&step, &["update", &format!("jobid={job}"), &comment]).await
+    }
+
+    /// Keeps a waiting job off nodes, besides those that it is kept off already. Returns whether
+    /// that is more than before.
+    ///
+    /// # Errors
+    /// Where there is no such job, or Slurm did not confirm it.
+    pub async fn exclude_nodes(&self, job: u32, nodes: &HostList) -> Result<bool, Failure> {
+        let step = format!("keep job {job} off {nodes} in Slurm");
+        let known = self.job(job).await?;
+        let known = known.ok_or_else(|| self.odd(&step, "squeue", &"there is no such job"))?;
+        let before: BTreeSet<_> = known.excluded.iter().collect();
+        let all: BTreeSet<_> = before.iter().copied().chain(nodes.iter()).collect();
+        if all.len() == before.len() {
+            return Ok(false);
+        }
+        let all = HostList::from_names(all).map_err(|error| self.odd(&step, "squeue", &error))?;
+        let excluded = format!("excnodelist={all}");
+        self.change(&step, &["update", &format!("jobid={job}"), &excluded]).await?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_slurm::FakeSlurm;
+    use super::*;
+    use crate::text::job::Phase;
+
+    #[tokio::test]
+    async fn all_jobs_are_listed_and_none_is_an_answer() {
+        let slurm = FakeSlurm::new();
+        slurm.says("squeue", "7|RUNNING|1001|main|n[2-3]|59:58|\n8|PENDING|1001|main||1:00|\n");
+        let jobs = slurm.commands().jobs().await.unwrap();
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [7, 8]);
+        let called = slurm.called();
+        assert!(called.contains("squeue --noheader --all --states=all"), "{called}");
+        slurm.says("squeue", "");
+        assert_eq!(slurm.commands().jobs().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn slurms_silence_is_never_no_job() {
+        let slurm = FakeSlurm::new();
+        let unreachable = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2";
+        for script in
+            [&format!("{unreachable}; exit 1"), unreachable, "exec sleep 60", "kill -9 $$"]
+        {
+            slurm.runs("squeue", script);
+            let told = slurm.commands().jobs().await.unwrap_err();
+            assert_eq!(told.step, "list Slurm's jobs");
+            assert!(told.program.ends_with("/squeue"), "{told}");
+            assert!(slurm.commands().job(7).await.is_err(), "{script}");
+        }
+        slurm.says("squeue", "what is this\n");
+        assert!(slurm.commands().jobs().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn one_job_is_there_or_not() {
+        let slurm = FakeSlurm::new();
+        slurm.says("squeue", "7|PENDING|1001|main||1:00|n4|launch failed requeued held\n");
+        let job = slurm.commands().job(7).await.unwrap().unwrap();
+        assert_eq!(
+            (job.phase(), job.reason.as_str()),
+            (Phase::Waiting, "launch failed requeued held")
+        );
+        assert!(slurm.called().contains(" --jobs=7 "), "{}", slurm.called());
+        assert!(slurm.commands().job(8).await.is_err(), "another job's row");
+        slurm.runs("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
+        assert_eq!(slurm.commands().job(7).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_job_is_held_and_commented_on() {
+        let slurm = FakeSlurm::new();
+        slurm.says("scontrol", "");
+        slurm.commands().requeue_and_hold(7).await.unwrap();
+        slurm.commands().comment_on_job(7, "rampool: \"x\"\n said no").await.unwrap();
+        let called = slurm.called();
+        assert!(called.contains("scontrol requeuehold 7\n"), "{called}");
+        assert!(called.contains("update jobid=7 admincomment=rampool: 'x' said no\n"), "{called}");
+        slurm.says("scontrol", "odd\n");
+        assert_eq!(slurm.commands().requeue_and_hold(7).await.unwrap_err().said, "odd");
+    }
+
+    #[tokio::test]
+    async fn a_job_is_kept_off_more_nodes_and_never_off_fewer() {
+        let slurm = FakeSlurm::new();
+        slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|BeginTime\n");
+        slurm.says("scontrol", "");
+        let nodes = |text: &str| text.parse::<HostList>().unwrap();
+        assert!(slurm.commands().exclude_nodes(7, &nodes("n2")).await.unwrap());
+        assert!(slurm.called().contains("update jobid=7 excnodelist=n[2,4-5]\n"));
+        assert!(!slurm.commands().exclude_nodes(7, &nodes("n5")).await.unwrap());
+    }
+}
