@@ -50,10 +50,15 @@ pub struct Wanted {
     pub is_private: bool,
 }
 
-/// Where pools are mounted that name no place.
+/// Where pools are mounted that name no place: a folder of the pool's name. That of a Slurm job has
+/// the job's number alone, which its user knows beforehand. The folder comes and goes with the mount.
 #[must_use]
 pub(crate) fn usual_place(node: &Node, assembly: &Assembly) -> PathBuf {
-    node.config.mount_root.join(assembly.name.as_str())
+    let folder = match assembly.name.job() {
+        Some((job, _)) => job.to_string(),
+        None => assembly.name.to_string(),
+    };
+    node.config.mount_root.join(folder)
 }
 
 /// Where a volume is mounted: the mount of its whole file system that was made first.
