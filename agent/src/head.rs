@@ -33,7 +33,6 @@ pub fn check(node: &Node, wanted: &Wanted) -> Outcome<()> {
     if wanted.filesystem == FilesystemKind::None {
         return Ok(());
     }
-    let usual = mount::usual_place(node, &wanted.assembly);
-    let point = if wanted.point.as_os_str().is_empty() { &usual } else { &wanted.point };
-    mount::check_place(node, point, *point == usual)
+    let (point, is_usual) = mount::place(node, &wanted.assembly, &wanted.point);
+    mount::check_place(node, &point, is_usual)
 }

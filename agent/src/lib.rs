@@ -18,6 +18,7 @@
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
 //! | [`share`] | head and client: a mounted pool on other nodes, by NFS |
 //! | [`jobs`] | nodes of a Slurm job: who may use a pool there, and with how much memory |
+//! | `headroom` | what keeps a node moving that lends to a pool and uses it too |
 //! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
@@ -33,6 +34,7 @@ pub mod export;
 pub mod fail;
 pub mod filesystem;
 pub mod head;
+mod headroom;
 pub mod holdings;
 pub mod inventory;
 pub mod jobs;
@@ -54,3 +56,4 @@ pub mod share;
 pub mod start;
 pub mod usage;
 pub mod volume;
+mod whole_file;

@@ -43,6 +43,8 @@ pub struct Node {
     pub(crate) ran_out: RanOut,
     /// Held from admission to full reservation, so that memory is never promised twice.
     memory: Mutex<()>,
+    /// The kernel's settings are everybody's.
+    headroom: Mutex<()>,
     /// Shares have one root in common, and exportfs one table.
     shares: Mutex<()>,
     turns: Turns,
@@ -78,6 +80,7 @@ impl Node {
             fences: Fences::default(),
             ran_out: RanOut::default(),
             memory: Mutex::default(),
+            headroom: Mutex::default(),
             shares: Mutex::default(),
             turns: Turns::default(),
             changed: watch::Sender::new(0),
@@ -111,6 +114,11 @@ impl Node {
     /// The right to change what this node shares.
     pub(crate) fn share_turn(&self) -> MutexGuard<'_, ()> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to change the kernel's settings.
+    pub(crate) fn headroom_turn(&self) -> MutexGuard<'_, ()> {
+        self.headroom.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where tmpfs ramdisks are mounted and brd's owner is noted.
@@ -286,6 +294,32 @@ pub(crate) mod tests {
             tls,
         };
         Node { roots: Roots::fake(folder), ..Node::new(config) }
+    }
+
+    /// Has a fake node's kernel say that it has so many MiB of memory, half of them available.
+    pub(crate) fn remember(node: &Node, mib: u64) {
+        let zero = [
+            "Buffers",
+            "Cached",
+            "SwapCached",
+            "Active",
+            "Inactive",
+            "SwapTotal",
+            "SwapFree",
+            "Dirty",
+            "Writeback",
+            "Mapped",
+            "Slab",
+            "Committed_AS",
+            "VmallocTotal",
+            "VmallocUsed",
+            "VmallocChunk",
+        ];
+        let mut text =
+            format!("MemTotal: {} kB\nMemFree: 0 kB\nMemAvailable: {} kB\n", mib * 1024, mib * 512);
+        text.extend(zero.map(|name| format!("{name}: 0 kB\n")));
+        std::fs::create_dir_all(&node.roots.proc).unwrap();
+        std::fs::write(node.roots.proc.join("meminfo"), text).unwrap();
     }
 
     fn node() -> (tempfile::TempDir, Arc<Node>) {

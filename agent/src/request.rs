@@ -125,6 +125,7 @@ pub fn attach(request: v1::AttachRequest) -> Outcome<attach::Wanted> {
         initiator: request.initiator,
         exports: request.exports,
         patience_seconds: request.patience_seconds,
+        sparing: request.sparing,
     })
 }
 
@@ -262,6 +263,7 @@ pub fn check_sharing(request: v1::CheckSharingRequest) -> Outcome<share::Questio
         assembly: assembly(request.pool.as_ref())?,
         role: request.role(),
         point: PathBuf::from(request.mount_point),
+        lends: request.lends,
     })
 }
 
@@ -363,6 +365,7 @@ mod tests {
             initiator: "iqn.2026-11.org.rampool:demo.3.head".into(),
             exports,
             patience_seconds: 20,
+            sparing: false,
         };
         let good = export("n1", names::serial(&ours, "n1"));
         assert!(attach(request(vec![good.clone()])).is_ok());

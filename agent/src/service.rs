@@ -16,7 +16,9 @@ use crate::fail::{self, Impatience};
 use crate::node::Node;
 use crate::outcome::Outcome;
 use crate::request;
-use crate::{attach, export, filesystem, head, inventory, jobs, mount, share, usage, volume};
+use crate::{
+    attach, export, filesystem, head, headroom, inventory, jobs, mount, share, usage, volume,
+};
 
 /// A stream of answers.
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -111,7 +113,11 @@ impl Agent for AgentService {
         let request = request.into_inner();
         let (assembly, carved) = self.checked(request::destroy_export(&request))?;
         let of = assembly.clone();
-        let work = move |node: &Node| export::destroy(node, &of, &carved, request.force);
+        let work = move |node: &Node| {
+            let done = export::destroy(node, &of, &carved, request.force)?;
+            headroom::settle(node)?;
+            Ok(done)
+        };
         let outcome = self.node.lend(&assembly, "destroy the export", work).await;
         answer(outcome.map(|(change, freed_bytes)| v1::DestroyExportResponse {
             already: change.already(),
@@ -254,7 +260,11 @@ impl Agent for AgentService {
     async fn mount(&self, request: Request<v1::MountRequest>) -> Answer<v1::MountResponse> {
         let wanted = self.checked(request::mount(request.into_inner()))?;
         let assembly = wanted.assembly.clone();
-        let work = move |node: &Node| mount::mount(node, &wanted);
+        let work = move |node: &Node| {
+            let done = mount::mount(node, &wanted)?;
+            headroom::settle(node)?;
+            Ok(done)
+        };
         let outcome = self.node.change(&assembly, "mount the file system", work).await;
         answer(outcome.map(|(change, usage)| v1::MountResponse {
             already: change.already(),
@@ -274,6 +284,7 @@ impl Agent for AgentService {
             let _kept = kept;
             let done = share::unmount_all(node, &of, request.force)?;
             jobs::dismiss_all_of(node, &of)?;
+            headroom::settle(node)?;
             Ok(done)
         };
         let outcome = self.node.change(&assembly, "unmount the pool", work).await;
@@ -336,7 +347,11 @@ impl Agent for AgentService {
     ) -> Answer<v1::MountShareResponse> {
         let wanted = self.checked(request::mount_share(request.into_inner()))?;
         let assembly = wanted.assembly.clone();
-        let work = move |node: &Node| share::mount(node, &wanted);
+        let work = move |node: &Node| {
+            let done = share::mount(node, &wanted)?;
+            headroom::settle(node)?;
+            Ok(done)
+        };
         let outcome = self.node.change(&assembly, "mount the share", work).await;
         answer(outcome.map(|(change, point)| v1::MountShareResponse {
             already: change.already(),
@@ -354,6 +369,7 @@ impl Agent for AgentService {
         let work = move |node: &Node| {
             let done = share::unmount(node, &of, request.force)?;
             jobs::dismiss_all_of(node, &of)?;
+            headroom::settle(node)?;
             Ok(done)
         };
         let outcome = self.node.change(&assembly, "unmount the share", work).await;

@@ -75,6 +75,8 @@ pub fn prepare(node: &Node) {
         crate::volume::prepare(node),
         crate::share::prepare(node),
         crate::jobs::prepare(node),
+        // An agent before this one may have been killed on its way.
+        crate::headroom::settle(node),
     ];
     for prepared in prepared {
         if let Err(failure) = prepared {

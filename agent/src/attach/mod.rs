@@ -48,6 +48,8 @@ pub struct Wanted {
     pub exports: Vec<Export>,
     /// How long I/O to a silent donor is held, in seconds.
     pub patience_seconds: u32,
+    /// Donors use the pool themselves, and have little room for commands.
+    pub sparing: bool,
 }
 
 impl Wanted {
@@ -72,9 +74,10 @@ pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
         login::require_iscsid(node)?;
         // Without the disk driver, a scan finds units and makes no disks of them.
         modules::ensure(node, &["sd_mod"]).during("load the disk driver")?;
-        let (assembly, initiator) = (&wanted.assembly, &wanted.initiator);
-        records::write(node, assembly, initiator, patience, &missing)
-            .during("write open-iscsi's records")?;
+        let assembly = &wanted.assembly;
+        let commands = if wanted.sparing { records::SPARING } else { records::USUAL };
+        let manner = records::Manner { initiator: &wanted.initiator, patience, commands };
+        records::write(node, assembly, &manner, &missing).during("write open-iscsi's records")?;
         let said = login(node, assembly, &missing).during("log in to the exports")?;
         verify(node, wanted, &said)?;
     } else {
@@ -311,6 +314,7 @@ mod tests {
             initiator: String::new(),
             exports: vec![export],
             patience_seconds: 7,
+            sparing: false,
         };
         std::thread::scope(|scope| {
             scope.spawn(|| {

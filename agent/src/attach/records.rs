@@ -27,10 +27,33 @@ pub(super) struct Record<'a> {
     pub(super) chap: &'a ChapSecrets,
 }
 
+/// How many commands may be under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Commands {
+    /// In one session, its own housekeeping included: a power of two.
+    session: u32,
+    /// To one disk.
+    disk: u32,
+}
+
+/// As many as targets take.
+pub(super) const USUAL: Commands = Commands { session: 512, disk: 128 };
+
+/// To donors that use the pool themselves: a donor takes memory for each command, a mebibyte at
+/// most, while its own users leave it none.
+pub(super) const SPARING: Commands = Commands { session: 64, disk: 32 };
+
+/// How a head talks to its donors.
+pub(super) struct Manner<'a> {
+    pub(super) initiator: &'a str,
+    pub(super) patience: Patience,
+    pub(super) commands: Commands,
+}
+
 /// Settings that are the same for every target. Where open-iscsi's default differs, why ours
 /// does: discovery-less, no start at boot, disks only when asked for (`scan`), a dead donor
 /// found within seconds, deep queues, large transfers as the target offers them.
-const SETTINGS: [(&str, &str); 27] = [
+const SETTINGS: [(&str, &str); 25] = [
     ("node.startup", "manual"),
     ("node.leading_login", "No"),
     ("node.conn[0].startup", "manual"),
@@ -45,8 +68,6 @@ const SETTINGS: [(&str, &str); 27] = [
     ("node.session.err_timeo.abort_timeout", "5"),
     ("node.session.err_timeo.lu_reset_timeout", "5"),
     ("node.session.err_timeo.tgt_reset_timeout", "5"),
-    ("node.session.cmds_max", "512"),
-    ("node.session.queue_depth", "128"),
     ("node.session.xmit_thread_priority", "0"),
     ("node.session.iscsi.InitialR2T", "No"),
     ("node.session.iscsi.ImmediateData", "Yes"),
@@ -73,16 +94,15 @@ fn interface_lines(assembly: &Assembly, initiator: &str) -> Vec<(String, String)
 
 fn node_lines(
     assembly: &Assembly,
-    initiator: &str,
+    manner: &Manner<'_>,
     record: &Record<'_>,
-    patience: Patience,
 ) -> Vec<(String, String)> {
     let mut lines = vec![
         ("node.name".to_owned(), record.iqn.to_owned()),
         ("node.tpgt".to_owned(), record.portal_group.to_string()),
     ];
-    lines.extend(interface_lines(assembly, initiator));
-    let chap = record.chap;
+    lines.extend(interface_lines(assembly, manner.initiator));
+    let (chap, patience) = (record.chap, manner.patience);
     for (key, value) in [
         ("node.conn[0].address", record.address.to_string()),
         ("node.conn[0].port", record.port.to_string()),
@@ -93,6 +113,8 @@ fn node_lines(
         ("node.session.timeo.replacement_timeout", patience.replacement.to_string()),
         ("node.conn[0].timeo.noop_out_interval", patience.probe_interval.to_string()),
         ("node.conn[0].timeo.noop_out_timeout", patience.probe_timeout.to_string()),
+        ("node.session.cmds_max", manner.commands.session.to_string()),
+        ("node.session.queue_depth", manner.commands.disk.to_string()),
     ] {
         lines.push((key.to_owned(), value));
     }
@@ -117,16 +139,15 @@ fn interface_path(node: &Node, assembly: &Assembly) -> PathBuf {
 pub(super) fn write(
     node: &Node,
     assembly: &Assembly,
-    initiator: &str,
-    patience: Patience,
+    manner: &Manner<'_>,
     targets: &[Record<'_>],
 ) -> Outcome<()> {
-    let interface = text(&interface_lines(assembly, initiator));
+    let interface = text(&interface_lines(assembly, manner.initiator));
     write_whole(&interface_path(node, assembly), &interface)?;
     for target in targets {
         let portal = format!("{},{},{}", target.address, target.port, target.portal_group);
         let folder = node.roots.iscsi.join("nodes").join(target.iqn).join(portal);
-        let lines = node_lines(assembly, initiator, target, patience);
+        let lines = node_lines(assembly, manner, target);
         write_whole(&folder.join(names::object(assembly)), &text(&lines))?;
     }
     Ok(())
@@ -242,7 +263,8 @@ mod tests {
         let address = "fd00::2".parse().unwrap();
         let record = Record { iqn: IQN, address, port: 3260, portal_group: 1, chap: &chap };
         let patience = Patience::split(20).unwrap();
-        write(node, &assembly("demo.3"), INITIATOR, patience, &[record]).unwrap();
+        let manner = Manner { initiator: INITIATOR, patience, commands: SPARING };
+        write(node, &assembly("demo.3"), &manner, &[record]).unwrap();
     }
 
     #[test]
@@ -259,6 +281,8 @@ mod tests {
             "node.session.auth.password = secret-out",
             "node.session.auth.password_in = secret-in",
             "node.session.timeo.replacement_timeout = 10",
+            "node.session.cmds_max = 64",
+            "node.session.queue_depth = 32",
             "node.startup = manual",
             "node.session.scan = manual",
         ] {

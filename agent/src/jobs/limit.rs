@@ -16,6 +16,7 @@ use crate::memory::MIB;
 use crate::node::Node;
 use crate::outcome::{Outcome, failure};
 use crate::protect;
+use crate::ramdisk;
 
 /// A program needs something to run in: with less, the job's own limit would kill it at once.
 const LEAST: u64 = 64 * MIB;
@@ -40,7 +41,9 @@ pub(super) fn lower(node: &Node, note: &mut Note) -> Outcome<Option<String>> {
     };
     let now = configfs::read(&file)?;
     let noted = note.limit.as_ref().filter(|noted| noted.file == file);
-    match decide(&now, noted.map(|noted| noted.ours), lent) {
+    let memory = ramdisk::memory(node, 0)?;
+    let room = memory.total_bytes.saturating_sub(memory.floor_bytes);
+    match decide(&now, noted.map(|noted| noted.ours), lent, room) {
         Decision::Lowered => Ok(None),
         Decision::Unlimited => Ok(Some(format!(
             "job {} has no memory limit on this node: {} says {now:?}",
@@ -52,14 +55,24 @@ pub(super) fn lower(node: &Node, note: &mut Note) -> Outcome<Option<String>> {
             note.limit = Some(Limit { file, slurms, ours });
             note::write(node, note)?;
             write(note)?;
-            Ok(None)
+            Ok((slurms > room).then(|| {
+                format!(
+                    "job {} has {} MiB less than Slurm gave it: this node keeps {} of its {} MiB \
+                     for itself (memory.floor), and RealMemory in slurm.conf should say so",
+                    note.job.id,
+                    (slurms - room).div_ceil(MIB),
+                    memory.floor_bytes / MIB,
+                    memory.total_bytes / MIB
+                )
+            }))
         }
-        Decision::TooLittle { left } => {
+        Decision::TooLittle { limit } => {
+            let left = limit.saturating_sub(lent);
             let said = format!(
                 "job {} may use {} MiB of memory on this node, of which {} MiB are lent to its own \
                  scratch: the {} MiB left are too few to run in",
                 note.job.id,
-                (left + lent) / MIB,
+                limit / MIB,
                 lent / MIB,
                 left / MIB
             );
@@ -93,12 +106,13 @@ enum Decision {
         ours: u64,
     },
     TooLittle {
-        left: u64,
+        limit: u64,
     },
 }
 
-/// What a limit that reads as `now` means, where `noted` is what we wrote last.
-fn decide(now: &str, noted: Option<u64>, lent: u64) -> Decision {
+/// What a limit that reads as `now` means, where `noted` is what we wrote last. No job gets more
+/// than the `room` that its node has beside what it keeps for itself: Slurm may not know of that.
+fn decide(now: &str, noted: Option<u64>, lent: u64, room: u64) -> Decision {
     // "max", in version 2.
     let Some(now) = now.parse::<u64>().ok().filter(|now| *now < NO_LIMIT) else {
         return Decision::Unlimited;
@@ -106,11 +120,10 @@ fn decide(now: &str, noted: Option<u64>, lent: u64) -> Decision {
     if noted == Some(now) {
         return Decision::Lowered;
     }
-    let left = now.saturating_sub(lent);
-    if left < LEAST {
-        Decision::TooLittle { left }
-    } else {
-        Decision::Lower { slurms: now, ours: left }
+    let limit = now.min(room);
+    match limit.checked_sub(lent) {
+        Some(ours) if ours >= LEAST => Decision::Lower { slurms: now, ours },
+        _ => Decision::TooLittle { limit },
     }
 }
 
@@ -146,7 +159,7 @@ mod tests {
     use super::super::note::Job;
     use super::*;
     use crate::names::tests::assembly;
-    use crate::node::tests::fake;
+    use crate::node::tests::{fake, remember};
     use proptest::prelude::*;
     use std::fs;
 
@@ -181,6 +194,7 @@ mod tests {
         for file in [TWO, ONE, "fs/cgroup/memory/slurm/uid_1000/job_17/memory.limit_in_bytes"] {
             let folder = tempfile::tempdir().unwrap();
             let node = fake(folder.path());
+            remember(&node, 8 << 10);
             note::prepare(&node).unwrap();
             let file = limit(&node, file, &SLURMS.to_string());
             let mut note = note(300);
@@ -203,6 +217,7 @@ mod tests {
     fn where_there_is_no_limit_the_answer_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let node = fake(folder.path());
+        remember(&node, 8 << 10);
         note::prepare(&node).unwrap();
         assert!(lower(&node, &mut note(300)).unwrap().unwrap().contains("ConstrainRAMSpace"));
         assert_eq!(lower(&node, &mut note(0)).unwrap(), None);
@@ -217,6 +232,7 @@ mod tests {
     fn too_little_left_is_refused_with_the_numbers() {
         let folder = tempfile::tempdir().unwrap();
         let node = fake(folder.path());
+        remember(&node, 8 << 10);
         note::prepare(&node).unwrap();
         limit(&node, TWO, &format!("{}\n", 300 * MIB));
         let told = lower(&node, &mut note(256)).unwrap_err();
@@ -225,21 +241,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_job_leaves_its_node_what_that_keeps_for_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        // Of which 2 GiB are the usual floor.
+        remember(&node, 2900);
+        note::prepare(&node).unwrap();
+        let file = limit(&node, TWO, &SLURMS.to_string());
+        let remark = lower(&node, &mut note(300)).unwrap().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), (552 * MIB).to_string());
+        for part in ["48 MiB less", "2048 of its 2900 MiB", "RealMemory"] {
+            assert!(remark.contains(part), "{remark}");
+        }
+        assert_eq!(lower(&node, &mut note::read(&node, 17).unwrap().unwrap()).unwrap(), None);
+    }
+
     proptest! {
         #[test]
         fn what_is_taken_off_is_what_is_lent_however_often(
-            slurms in 0..=u64::MAX, lent in 1..=(1_u64 << 50)
+            slurms in 0..=u64::MAX, lent in 1..=(1_u64 << 50), room in 0..=u64::MAX
         ) {
-            match decide(&slurms.to_string(), None, lent) {
+            match decide(&slurms.to_string(), None, lent, room) {
                 Decision::Lower { slurms: from, ours } => {
-                    prop_assert_eq!((from, ours + lent), (slurms, slurms));
+                    prop_assert_eq!((from, ours + lent), (slurms, slurms.min(room)));
                     prop_assert!(ours >= LEAST);
-                    let again = decide(&ours.to_string(), Some(ours), lent);
+                    let again = decide(&ours.to_string(), Some(ours), lent, room);
                     prop_assert_eq!(again, Decision::Lowered);
-                    let step = decide(&slurms.to_string(), Some(ours), lent);
+                    let step = decide(&slurms.to_string(), Some(ours), lent, room);
                     prop_assert_eq!(step, Decision::Lower { slurms, ours });
                 }
-                Decision::TooLittle { left } => prop_assert!(left < LEAST),
+                Decision::TooLittle { limit } => prop_assert!(limit < LEAST + lent),
                 Decision::Unlimited => prop_assert!(slurms >= NO_LIMIT),
                 Decision::Lowered => prop_assert!(false, "nothing was noted"),
             }
@@ -247,7 +279,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in ".*", noted in any::<Option<u64>>(), lent in any::<u64>()) {
-            let _ = decide(&text, noted, lent);
+            let _ = decide(&text, noted, lent, u64::MAX);
         }
     }
 }

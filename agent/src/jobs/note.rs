@@ -1,10 +1,10 @@
 //! What the agent knows of a job: a file for each, which its hooks look for. It is on a file system
 //! that a reboot empties, as it empties the job's pool.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
 
 use rampool_proto::by_text::ByText;
 use rampool_proto::pool_name::Assembly;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::configfs;
 use crate::node::Node;
 use crate::outcome::{Change, Outcome, refused};
+use crate::whole_file::{self, DRAFT, remove_file};
 
 /// A job as the controller admits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +71,6 @@ impl Note {
     }
 }
 
-/// Where the next note is written before it takes the last one's place; no job's number.
-const DRAFT: &str = ".draft";
-
 fn folder(node: &Node) -> PathBuf {
     node.roots.run.join("jobs")
 }
@@ -92,7 +90,7 @@ pub fn prepare(node: &Node) -> Outcome<()> {
         .and_then(|()| fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)));
     made.map_err(|error| refused(&folder, "make it", error))?;
     let drafts = configfs::names(&folder).into_iter().filter(|name| name.starts_with(DRAFT));
-    drafts.map(|draft| folder.join(draft)).try_for_each(|draft| remove_file(&draft).map(drop))
+    drafts.map(|name| folder.join(name)).try_for_each(|draft| remove_file(&draft).map(drop))
 }
 
 /// The note of a job, if it has one.
@@ -109,32 +107,13 @@ pub(super) fn read(node: &Node, id: u32) -> Outcome<Option<Note>> {
 
 /// Writes a note, whole: whoever reads meanwhile reads the last one.
 pub(super) fn write(node: &Node, note: &Note) -> Outcome<()> {
-    let path = path(node, note.job.id);
-    let draft = folder(node).join(format!("{DRAFT}.{}", note.job.id));
-    let attempt = || -> std::io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(note)?;
-        text.push(b'\n');
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o644).open(&draft)?;
-        file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.write_all(&text)?;
-        fs::rename(&draft, &path)
-    };
-    attempt().map_err(|error| refused(&path, "write it", error))
+    let text = serde_json::to_vec_pretty(note).expect("numbers and texts are JSON");
+    whole_file::write(&path(node, note.job.id), &text, 0o644)
 }
 
-/// Removes the note of a job, and the draft of one.
+/// Removes the note of a job.
 pub(super) fn remove(node: &Node, id: u32) -> Outcome<Change> {
-    remove_file(&folder(node).join(format!("{DRAFT}.{id}")))?;
-    remove_file(&path(node, id))
-}
-
-fn remove_file(path: &Path) -> Outcome<Change> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(Change::Made),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Change::Already),
-        Err(error) => Err(refused(path, "remove it", error)),
-    }
+    whole_file::remove(&path(node, id))
 }
 
 /// All notes. Files that are none are nobody's of ours.

@@ -71,27 +71,25 @@ pub async fn serve(node: Arc<Node>, listener: UnixListener) {
                 }
             },
         };
-        let (node, users) = (Arc::clone(&node), users.clone());
+        let Ok(uid) = stream.peer_cred().map(|who| who.uid()) else { continue };
+        let Some(presence) = users.enter(uid) else {
+            // As cheaply as can be; the socket is new, and has room for it.
+            let why = format!("uid {uid} has {MOST_OF_ONE} questions under way already");
+            let _ = stream.try_write(Answer::Refused(why).text().as_bytes());
+            continue;
+        };
+        let node = Arc::clone(&node);
         tokio::spawn(async move {
             // Who leaves early, or never asks, hears nothing.
-            let _ = converse(&node, &users, stream).await;
-            drop(place);
+            let _ = converse(&node, uid, stream).await;
+            drop((presence, place));
         });
     }
 }
 
-async fn converse(node: &Arc<Node>, users: &Users, mut stream: UnixStream) -> std::io::Result<()> {
-    let uid = stream.peer_cred()?.uid();
-    let Some(_presence) = users.enter(uid) else {
-        let why = format!("uid {uid} has {MOST_OF_ONE} questions under way already");
-        return say(&mut stream, &Answer::Refused(why)).await;
-    };
+async fn converse(node: &Arc<Node>, uid: u32, mut stream: UnixStream) -> std::io::Result<()> {
     let question = timeout(PATIENCE, hear(&mut stream)).await??;
     let reply = reply(node, uid, question).await;
-    say(&mut stream, &reply).await
-}
-
-async fn say(stream: &mut UnixStream, reply: &Answer) -> std::io::Result<()> {
     timeout(PATIENCE, stream.write_all(reply.text().as_bytes())).await??;
     stream.shutdown().await
 }
@@ -127,24 +125,24 @@ async fn task(node: &Arc<Node>, job: u32, uid: u32) -> Outcome<Task> {
 struct Users(Arc<Mutex<HashMap<u32, usize>>>);
 
 /// One of them.
-struct Presence<'a> {
-    users: &'a Users,
+struct Presence {
+    users: Users,
     uid: u32,
 }
 
 impl Users {
-    fn enter(&self, uid: u32) -> Option<Presence<'_>> {
+    fn enter(&self, uid: u32) -> Option<Presence> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(uid).or_default();
         if *count >= MOST_OF_ONE {
             return None;
         }
         *count += 1;
-        Some(Presence { users: self, uid })
+        Some(Presence { users: self.clone(), uid })
     }
 }
 
-impl Drop for Presence<'_> {
+impl Drop for Presence {
     fn drop(&mut self) {
         let mut counts = self.users.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.uid) {

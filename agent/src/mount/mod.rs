@@ -23,7 +23,7 @@ use crate::usage;
 use crate::volume::{self, Volume};
 pub(crate) use place::check as check_place;
 pub use release::unmount;
-pub(crate) use release::{release_dead, release_mount, remove_usual_place};
+pub(crate) use release::{release_dead, release_mount, remove_usual_places};
 use table::Mount;
 
 /// What says at the mount's root what it is.
@@ -50,15 +50,21 @@ pub struct Wanted {
     pub is_private: bool,
 }
 
-/// Where pools are mounted that name no place: a folder of the pool's name. That of a Slurm job has
-/// the job's number alone, which its user knows beforehand. The folder comes and goes with the mount.
-#[must_use]
-pub(crate) fn usual_place(node: &Node, assembly: &Assembly) -> PathBuf {
-    let folder = match assembly.name.job() {
-        Some((job, _)) => job.to_string(),
-        None => assembly.name.to_string(),
-    };
-    node.config.mount_root.join(folder)
+/// The folders that are made for a pool and go with its mount: of its own name, where it is
+/// mounted if no place is named; and of a job's pool, of the job's number.
+fn usual_places(node: &Node, assembly: &Assembly) -> Vec<PathBuf> {
+    let mut names = vec![assembly.name.to_string()];
+    names.extend(assembly.name.job().map(|(job, _)| job.to_string()));
+    names.into_iter().map(|name| node.config.mount_root.join(name)).collect()
+}
+
+/// Where a pool is to be mounted, and whether that folder is made for it.
+pub(crate) fn place(node: &Node, assembly: &Assembly, asked: &Path) -> (PathBuf, bool) {
+    let usual = usual_places(node, assembly);
+    match asked.as_os_str().is_empty() {
+        true => (usual.into_iter().next().expect("a pool has a name"), true),
+        false => (asked.to_owned(), usual.iter().any(|place| place == asked)),
+    }
 }
 
 /// Where a volume is mounted: the mount of its whole file system that was made first.
@@ -81,10 +87,9 @@ pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
         let change = own(&volume.device, wanted, 0o600).during("give the device to its owner")?;
         return Ok((change, usage::bare(&volume)));
     }
-    let usual = usual_place(node, &wanted.assembly);
-    let point = if wanted.point.as_os_str().is_empty() { &usual } else { &wanted.point };
+    let (point, is_usual) = place(node, &wanted.assembly, &wanted.point);
     let change = match of_volume(node, &volume)? {
-        Some(there) if there.point == *point => Change::Already,
+        Some(there) if there.point == point => Change::Already,
         Some(other) => {
             let said = format!("is mounted on {} already", other.point.display());
             return Err(failure(FailureKind::Conflict, said)
@@ -94,11 +99,11 @@ pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
         }
         None => {
             filesystem::require(&volume, wanted.kind, &wanted.formed)?;
-            mount_at(node, &volume, wanted.kind, point, *point == usual)?;
+            mount_at(node, &volume, wanted.kind, &point, is_usual)?;
             Change::Made
         }
     };
-    introduce(point, wanted).during("say at the mount's root what it is")?;
+    introduce(&point, wanted).during("say at the mount's root what it is")?;
     Ok((change, usage::require_mounted(node, &volume)?))
 }
 
@@ -243,4 +248,23 @@ pub fn list(node: &Node, volumes: &[Volume]) -> Outcome<Vec<Holding>> {
         })
     };
     Ok(mounts.into_iter().filter_map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::tests::assembly;
+    use crate::node::tests::fake;
+
+    #[test]
+    fn a_jobs_pool_may_be_at_its_jobs_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        let root = &node.config.mount_root;
+        let job = assembly("job-17-2.1");
+        assert_eq!(place(&node, &job, Path::new("")), (root.join("job-17-2"), true));
+        assert_eq!(place(&node, &job, &root.join("17")), (root.join("17"), true));
+        assert_eq!(place(&node, &job, &root.join("18")), (root.join("18"), false));
+        assert_eq!(place(&node, &assembly("demo.1"), &root.join("17")), (root.join("17"), false));
+    }
 }

@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::holders::{self, Held};
-use super::{table, usual_place};
+use super::{table, usual_places};
 use crate::node::Node;
 use crate::outcome::{Change, Outcome, refused};
 use crate::volume::{self, Volume};
@@ -58,23 +58,23 @@ pub fn unmount(node: &Node, assembly: &Assembly, force: bool) -> Outcome<(Change
         let bare = change == Change::Already;
         leave_device(node, &volume, &held, bare, force, &mut ended)?;
     }
-    if remove_usual_place(node, assembly) == Change::Made {
+    if remove_usual_places(node, assembly) == Change::Made {
         change = Change::Made;
     }
     Ok((change, ended))
 }
 
-/// Removes the folder that was made to mount on.
-pub(crate) fn remove_usual_place(node: &Node, assembly: &Assembly) -> Change {
-    let usual = usual_place(node, assembly);
-    match fs::remove_dir(&usual) {
-        Ok(()) => Change::Made,
-        // Not there, not empty, or another generation is mounted on it: not ours to remove.
-        Err(error) => {
-            tracing::debug!(path = %usual.display(), %error, "the folder stays");
-            Change::Already
+/// Removes the folders that may have been made to mount on.
+pub(crate) fn remove_usual_places(node: &Node, assembly: &Assembly) -> Change {
+    let mut change = Change::Already;
+    for place in usual_places(node, assembly) {
+        match fs::remove_dir(&place) {
+            Ok(()) => change = Change::Made,
+            // Not there, not empty, or another generation is mounted on it: not ours to remove.
+            Err(error) => tracing::debug!(path = %place.display(), %error, "the folder stays"),
         }
     }
+    change
 }
 
 /// Unmounts what is mounted there and no volume of ours.

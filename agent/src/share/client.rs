@@ -52,9 +52,7 @@ pub(super) fn require(node: &Node) -> Outcome<()> {
 
 /// Mounts the share. Answers where.
 pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, PathBuf)> {
-    let usual = mount::usual_place(node, &wanted.assembly);
-    let is_usual = wanted.point.as_os_str().is_empty() || wanted.point == usual;
-    let point = if is_usual { usual } else { wanted.point.clone() };
+    let (point, is_usual) = mount::place(node, &wanted.assembly, &wanted.point);
     let source = names::share_source(&wanted.assembly, &wanted.path);
     if let Some(there) = mounted(node, &wanted.assembly)?.into_iter().next() {
         let same = there.point == point
@@ -121,6 +119,11 @@ fn shares(node: &Node) -> Outcome<Vec<(Assembly, table::Mount)>> {
     Ok(table::read(&node.roots.proc)?.into_iter().filter_map(of).collect())
 }
 
+/// The pools whose shares are mounted here.
+pub(crate) fn mounted_pools(node: &Node) -> Outcome<Vec<Assembly>> {
+    Ok(shares(node)?.into_iter().map(|(assembly, _)| assembly).collect())
+}
+
 /// Whether a mount is a share of this pool.
 pub(crate) fn is_of(mount: &table::Mount, assembly: &Assembly) -> bool {
     whose(mount).as_ref() == Some(assembly)
@@ -150,7 +153,7 @@ pub fn unmount(node: &Node, assembly: &Assembly, force: bool) -> Outcome<(Change
         change = Change::Made;
     }
     if change == Change::Made {
-        mount::remove_usual_place(node, assembly);
+        mount::remove_usual_places(node, assembly);
     }
     Ok((change, ended))
 }

@@ -24,11 +24,12 @@ use std::path::PathBuf;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{FailureKind, Holder, Holding, SharingRole};
 
+use crate::headroom;
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
-pub(crate) use client::is_of;
 pub use client::{Wanted as WantedMount, mount, unmount};
+pub(crate) use client::{is_of, mounted_pools};
 pub use head::{Wanted, share, unshare};
 pub(crate) use root::{is_own_view, prepare};
 
@@ -41,22 +42,25 @@ pub struct Question {
     pub role: SharingRole,
     /// Where it is or will be mounted; empty for the usual place.
     pub point: PathBuf,
+    /// Whether the node will lend to the pool too.
+    pub lends: bool,
 }
 
 /// Refuses with the first thing that is missing or in the way. Changes nothing.
 pub fn check(node: &Node, question: &Question) -> Outcome<()> {
-    let usual = mount::usual_place(node, &question.assembly);
-    let is_usual = question.point.as_os_str().is_empty() || question.point == usual;
-    let point = if is_usual { &usual } else { &question.point };
+    if question.lends {
+        headroom::check(node)?;
+    }
+    let (point, is_usual) = mount::place(node, &question.assembly, &question.point);
     match question.role {
         SharingRole::Head => {
             server::require(node)?;
             server::refuse_grace(node)?;
-            root::check(node, &question.assembly, point)
+            root::check(node, &question.assembly, &point)
         }
         SharingRole::Client => {
             client::require(node)?;
-            mount::check_place(node, point, is_usual)
+            mount::check_place(node, &point, is_usual)
         }
         SharingRole::Unspecified => {
             Err(failure(FailureKind::Invalid, "it does not say in which role").into())

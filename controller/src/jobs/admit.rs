@@ -80,7 +80,7 @@ impl Jobs {
     }
 
     /// Pools on a node whose jobs are over, or that nobody knows.
-    fn foreign_on(&self, node: &str, job: u32) -> BTreeSet<Assembly> {
+    pub(super) fn foreign_on(&self, node: &str, job: u32) -> BTreeSet<Assembly> {
         let mut held = self.held_on(node);
         held.retain(|assembly| !self.is_due(assembly, node, job));
         held

@@ -59,9 +59,9 @@ impl Jobs {
         let text = match next {
             Next::Waits => format!("rampool: waits for memory: {failure}"),
             Next::Again => format!("rampool: queued again: {failure}"),
-            Next::Held => format!(
-                "rampool: held: {failure}; when that is mended: scontrol release {job}"
-            ),
+            Next::Held => {
+                format!("rampool: held: {failure}; when that is mended: scontrol release {job}")
+            }
         };
         self.comment(job, &text).await;
         if next == Next::Held {
@@ -87,7 +87,9 @@ impl Jobs {
         let Some(Ok(nodes)) = avoided.map(HostList::from_names) else { return };
         match self.slurm.exclude_nodes(job, &nodes).await {
             Ok(_) => tracing::info!(job, %nodes, "its next try is without these nodes"),
-            Err(failure) => tracing::warn!(job, %nodes, %failure, "its next try may be there again"),
+            Err(failure) => {
+                tracing::warn!(job, %nodes, %failure, "its next try may be there again")
+            }
         }
     }
 

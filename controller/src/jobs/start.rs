@@ -46,7 +46,9 @@ impl Jobs {
             let spec = spec_of(&record.assembly.name)?;
             if self.goes_on(&record, &spec) {
                 match self.pools.up(&spec).await {
-                    Ok(events) => return Ok(self.guarded(job, record.assembly.name.clone(), events)),
+                    Ok(events) => {
+                        return Ok(self.guarded(job, record.assembly.name.clone(), events));
+                    }
                     // Something happened to it since it was looked at.
                     Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &spec)) => {
                         continue;
@@ -118,7 +120,8 @@ impl Jobs {
                 self.comment(job, &format!("rampool: {}", event.text)).await;
             }
             EventKind::GaveUp => {
-                let said = || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);
+                let said =
+                    || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);
                 self.failed(job, &event.failure.clone().unwrap_or_else(said)).await;
             }
             _ => {}

@@ -134,8 +134,7 @@ impl Jobs {
         if !runs || !self.locked(|kept| kept.given_up.insert(name)) {
             return;
         }
-        let failure =
-            Failure::new(FailureKind::Failed, "keep the job's pool").saying(&failed.why);
+        let failure = Failure::new(FailureKind::Failed, "keep the job's pool").saying(&failed.why);
         self.failed(id, &failure).await;
         if let Err(failure) = self.slurm.requeue(id).await {
             tracing::error!(job = id, %failure, "a job without its pool runs on");

@@ -52,6 +52,15 @@ impl Commands {
         }
     }
 
+    /// Takes a job off its nodes, to be started again later.
+    ///
+    /// # Errors
+    /// Where Slurm did not confirm it: of a job that must not be started twice, for one.
+    pub async fn requeue(&self, job: u32) -> Result<(), Failure> {
+        let step = format!("queue job {job} again in Slurm");
+        self.change(&step, &["requeue", &job.to_string()]).await
+    }
+
     /// Takes a job off its nodes and keeps it from being started until somebody releases it.
     ///
     /// # Errors
