@@ -16,6 +16,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Writes on each node, then reads on each node what all of them wrote.
 const EVERYWHERE: &str = "#!/bin/bash
+#SBATCH --mem=300
 set -e
 cd $RAMPOOL_DIR
 echo \"dir=$RAMPOOL_DIR\"
@@ -54,7 +55,7 @@ fn a_job_of(slurm: &SlurmCluster, nodes: &[&str]) -> Result<()> {
     let path = format!("/rampool/{}", job.id);
     let lines: Vec<&str> = output.lines().collect();
     ensure!(lines.len() > 2 && lines.last() == Some(&"end"), "{output}");
-    for (line, words) in [(0, path.as_str()), (1, "volatile")] {
+    for (line, words) in [(0, path.as_str()), (1, "MEMORY")] {
         ensure!(lines[line].contains(words), "line {line} does not say {words:?}: {output}");
     }
     let count_of = |wanted: &str| lines.iter().filter(|line| **line == wanted).count();
@@ -65,13 +66,13 @@ fn a_job_of(slurm: &SlurmCluster, nodes: &[&str]) -> Result<()> {
         ensure!(count_of(&format!("{node} sees {USER},700,{kind}")) == 1, "{output}");
         ensure!(count_of(&format!("{node} read {}", nodes.join(" "))) == 1, "{output}");
     }
-    ensure!(output.matches("volatile").count() == 1, "told more than once: {output}");
+    ensure!(output.matches("MEMORY").count() == 1, "told more than once: {output}");
     Ok(())
 }
 
 fn steps_without_a_script(slurm: &SlurmCluster) -> Result<()> {
     let script = "echo $(hostname) $RAMPOOL_DIR; test -O $RAMPOOL_DIR";
-    let wanted = ["-N2", "-wn[2-3]", "-C", "moreIOPS"];
+    let wanted = ["-N2", "-wn[2-3]", "-C", "moreIOPS", "--mem=300"];
     let srun =
         slurm.as_user(&[&["srun"], &wanted[..], &["sh", "-c", script]].concat(), "")?.ok()?;
     let salloc = [&["salloc"], &wanted[..], &["srun", "sh", "-c", script]].concat();
@@ -90,7 +91,7 @@ fn an_array_has_a_pool_a_task(slurm: &SlurmCluster) -> Result<()> {
     let script = "#!/bin/sh\ntouch $RAMPOOL_DIR/mine\nls $RAMPOOL_DIR | grep -c mine
 until [ $(squeue -h -t running -o %i | wc -l) = 2 ]; do sleep 0.3; done
 mount | grep -c \" on /rampool/\"\n";
-    let options = ["-N1", "-wn2", "-C", "moreIOPS", "--array=1-2", "--mem=100"];
+    let options = ["-N1", "-wn2", "-C", "moreIOPS", "--array=1-2", "--mem=250"];
     let array = slurm.submit(&options, script)?;
     let listing = slurm.slurm(&["squeue", "-h", "-r", "-o", "%A"])?;
     ensure!(listing.lines().count() == 2, "{listing}");
@@ -112,7 +113,7 @@ fn what_a_pool_adds_to_a_jobs_start_is_little() -> Result<()> {
         let mut added = Vec::new();
         for _ in 0..3 {
             let without = start_of(slurm, &[])?;
-            let with = start_of(slurm, &["-C", "moreIOPS"])?;
+            let with = start_of(slurm, &["-C", "moreIOPS", "--mem=300"])?;
             println!("start of 4 nodes: {without:.1} s without a pool, {with:.1} s with one");
             added.push(with - without);
         }

@@ -45,7 +45,7 @@ impl SlurmCluster {
     pub fn builder(name: &str, compute: u8) -> Builder {
         let rampool = Cluster::builder(name, compute + 1)
             .party(PARTY)
-            .controller(&format!("jobs:\n  cluster: {}\n", site::CLUSTER));
+            .controller(&site::jobs_yaml());
         Builder { rampool, compute, memory_mib: 640 }.memory_mib(640)
     }
 

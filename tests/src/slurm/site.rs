@@ -63,6 +63,16 @@ node_deadline: {NODE_DEADLINE}s
     )
 }
 
+/// What controller.yaml says of jobs.
+#[must_use]
+pub fn jobs_yaml() -> String {
+    format!("jobs:\n  cluster: {CLUSTER}\n  grace: {GRACE}s\n")
+}
+
+/// How long the controller waits for Epilogs of jobs that are over, in seconds: longer than
+/// KillWait below.
+const GRACE: u64 = 10;
+
 /// `ClusterName`.
 pub const CLUSTER: &str = "lab";
 
