@@ -4,3 +4,4 @@
 mod own;
 mod plain;
 mod submission;
+mod words;

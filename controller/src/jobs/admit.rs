@@ -13,8 +13,8 @@ use rampool_proto::v1::{
 
 use super::{Jobs, spec};
 use crate::agents::Call;
-use crate::pool::{health, status};
 use crate::pool::record::{Phase, PoolRecord};
+use crate::pool::{health, status};
 
 /// What fails, in the failures of this room.
 const STEP: &str = "admit the job to the node";
@@ -98,9 +98,10 @@ impl Jobs {
         let kind = if head { HoldingKind::Mount } else { HoldingKind::ShareMount };
         let id = PoolId::from(&record.assembly);
         let known = self.nodes.get(node);
-        known.as_ref().and_then(|known| known.current()).is_some_and(|now| {
-            health::holds(now, &id, kind)
-        })
+        known
+            .as_ref()
+            .and_then(|known| known.current())
+            .is_some_and(|now| health::holds(now, &id, kind))
     }
 
     fn admission(&self, record: &PoolRecord, job: u32, node: &str) -> AdmitJobRequest {

@@ -86,7 +86,8 @@ impl Jobs {
 
     /// The number of a job of this cluster.
     fn number(&self, id: Option<&JobId>) -> Result<u32, Failure> {
-        let invalid = |said: String| Failure::new(FailureKind::Invalid, "find the job").saying(said);
+        let invalid =
+            |said: String| Failure::new(FailureKind::Invalid, "find the job").saying(said);
         let id = id.ok_or_else(|| invalid("no job is named".to_owned()))?;
         if id.cluster != self.config.cluster {
             let own = &self.config.cluster;

@@ -16,7 +16,8 @@ const MOST_RUNS: u32 = 999;
 /// The pools of this job among `records`, the last run last.
 #[must_use]
 pub fn of(job: u32, records: Vec<Arc<PoolRecord>>) -> Vec<Arc<PoolRecord>> {
-    let mut own: Vec<_> = records.into_iter().filter(|record| job_of(record) == Some(job)).collect();
+    let mut own: Vec<_> =
+        records.into_iter().filter(|record| job_of(record) == Some(job)).collect();
     own.sort_by_key(|record| (record.created_ms, run_of(record)));
     own
 }
