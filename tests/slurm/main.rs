@@ -4,4 +4,4 @@
 mod own;
 mod plain;
 mod submission;
-mod play;
+mod words;

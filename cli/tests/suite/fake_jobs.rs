@@ -39,6 +39,9 @@ pub(crate) struct FakeJobs {
     asked: Arc<Mutex<Vec<Asked>>>,
     /// The time that each question allowed.
     allowed: Arc<Mutex<Vec<Duration>>>,
+    /// How long it was to wait, of questions that say so: taken out of them, since it depends on
+    /// how quick the test is.
+    patience: Arc<Mutex<Vec<u32>>>,
     heard: Arc<Notify>,
     dropped: Arc<Notify>,
 }
@@ -71,6 +74,14 @@ impl FakeJobs {
 
     pub(crate) fn allowed(&self) -> Vec<Duration> {
         self.allowed.lock().unwrap().clone()
+    }
+
+    pub(crate) fn patience(&self) -> Vec<u32> {
+        self.patience.lock().unwrap().clone()
+    }
+
+    fn take_patience(&self, seconds: &mut u32) {
+        self.patience.lock().unwrap().push(std::mem::take(seconds));
     }
 
     /// Waits until something has been asked.
@@ -135,12 +146,20 @@ impl Jobs for FakeJobs {
         }))))
     }
 
-    async fn admit_node(&self, request: Request<AdmitNodeRequest>) -> Answer<AdmitNodeResponse> {
+    async fn admit_node(
+        &self,
+        mut request: Request<AdmitNodeRequest>,
+    ) -> Answer<AdmitNodeResponse> {
+        self.take_patience(&mut request.get_mut().patience_seconds);
         self.note(request, Asked::Admit).await?;
         Ok(Response::new(AdmitNodeResponse { mount_point: "/rampool/7".into() }))
     }
 
-    async fn leave_node(&self, request: Request<LeaveNodeRequest>) -> Answer<LeaveNodeResponse> {
+    async fn leave_node(
+        &self,
+        mut request: Request<LeaveNodeRequest>,
+    ) -> Answer<LeaveNodeResponse> {
+        self.take_patience(&mut request.get_mut().patience_seconds);
         self.note(request, Asked::Leave).await?;
         Ok(Response::new(LeaveNodeResponse { already: false }))
     }

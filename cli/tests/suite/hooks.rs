@@ -311,6 +311,9 @@ async fn a_nodes_prolog_asks_whether_the_job_may_start_there() {
         comment: "rampool:size=20G".into(),
         licenses: String::new(),
     };
-    let admit = AdmitNodeRequest { id: id(), node: "n3".into(), wish: Some(wish) };
+    let admit =
+        AdmitNodeRequest { id: id(), node: "n3".into(), wish: Some(wish), patience_seconds: 0 };
     assert_eq!(jobs.asked(), [Asked::Admit(admit)]);
+    let [patience] = jobs.patience()[..] else { panic!("{:?}", jobs.patience()) };
+    assert!((20..=28).contains(&patience), "less than the hook's own: {patience}");
 }

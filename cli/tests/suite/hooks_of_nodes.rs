@@ -20,7 +20,8 @@ async fn a_node_that_holds_something_is_asked_about_for_every_job() {
         let jobs = FakeJobs::default();
         let site = Site::with(&jobs, agent);
         assert_eq!(site.run("prolog", &no_wish(of_slurmd())).await.code, 0);
-        let admit = AdmitNodeRequest { id: id(), node: "n3".into(), wish: None };
+        let admit =
+            AdmitNodeRequest { id: id(), node: "n3".into(), wish: None, patience_seconds: 0 };
         assert_eq!(jobs.asked(), [Asked::Admit(admit)]);
 
         let site = Site::with(&refusing(), FakeAgent::holding(&["job-5-1"]));
@@ -97,7 +98,7 @@ async fn a_job_leaves_its_node_where_there_is_any_sign_of_its_pool() {
         let site = Site::with(&jobs, agent);
         let said = site.run("epilog", &variables).await;
         assert_eq!((said.code, said.stderr.as_str()), (0, ""));
-        let leave = LeaveNodeRequest { id: id(), node: "n3".into() };
+        let leave = LeaveNodeRequest { id: id(), node: "n3".into(), patience_seconds: 0 };
         assert_eq!(jobs.asked(), [Asked::Leave(leave)]);
         assert_eq!(site.called(), "");
     }

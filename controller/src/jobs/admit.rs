@@ -22,11 +22,7 @@ const STEP: &str = "admit the job to the node";
 impl Jobs {
     /// Lets a job start on a node, and says where it finds its pool; an empty answer where it asked
     /// for none. Waits for what is on its way out.
-    pub async fn admit(
-        self: &Arc<Self>,
-        request: AdmitNodeRequest,
-        patience: Duration,
-    ) -> Result<String, Failure> {
+    pub async fn admit(self: &Arc<Self>, request: AdmitNodeRequest) -> Result<String, Failure> {
         let job = self.number(request.id.as_ref())?;
         let node = request.node.as_str();
         if self.nodes.get(node).is_none() {
@@ -34,6 +30,7 @@ impl Jobs {
         }
         // What was heard last may be older than what was taken or freed since.
         self.nodes.refresh(&[node.to_owned()]).await;
+        let patience = Duration::from_secs(request.patience_seconds.into());
         if !self.comes_to_be(patience, || self.foreign_on(node, job).is_empty()).await {
             return Err(self.still_held(node, job));
         }

@@ -12,13 +12,10 @@ use crate::pool::record::{Phase, PoolRecord};
 impl Jobs {
     /// Nothing of the job runs on this node any more. Waits until the node holds nothing of the
     /// job's pools. Says whether there was nothing.
-    pub async fn leave(
-        self: &Arc<Self>,
-        request: LeaveNodeRequest,
-        patience: Duration,
-    ) -> Result<bool, Failure> {
+    pub async fn leave(self: &Arc<Self>, request: LeaveNodeRequest) -> Result<bool, Failure> {
         let job = self.number(request.id.as_ref())?;
         let node = request.node.as_str();
+        let patience = Duration::from_secs(request.patience_seconds.into());
         self.nodes.refresh(&[node.to_owned()]).await;
         let live = self.live(job);
         let Some(record) = live.filter(|record| record.involves(node)) else {

@@ -39,6 +39,7 @@ async fn leave(call: &Call) -> Result<(), Failure> {
     let question = LeaveNodeRequest {
         id: Some(call.environment.job_of(&config.cluster).map_err(not_told)?),
         node: call.environment.node().map_err(not_told)?.to_owned(),
+        ..LeaveNodeRequest::default()
     };
     let jobs = Jobs::within(&config, &call.config, config.node_deadline());
     jobs.leave_node(question).await.map(|_| ())

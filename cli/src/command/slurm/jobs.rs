@@ -17,6 +17,10 @@ use crate::client::{Way, failure_of};
 /// Between two tries to reach the controller.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The controller's patience ends this long before ours, so that its words arrive: it knows what
+/// is waited for.
+const MARGIN: Duration = Duration::from_secs(2);
+
 type Client = JobsClient<Channel>;
 
 /// The controller, for one question.
@@ -80,7 +84,9 @@ impl<'a> Jobs<'a> {
     ) -> Result<AdmitNodeResponse, Failure> {
         let step = format!("let job {} start on {}", job_of(question.id.as_ref()), question.node);
         self.ask(&step, async |mut client: Client, step: &str| {
-            self.answer(step, client.admit_node(self.timed(question.clone())).await)
+            let patience_seconds = self.patience_seconds();
+            let question = AdmitNodeRequest { patience_seconds, ..question.clone() };
+            self.answer(step, client.admit_node(self.timed(question)).await)
         })
         .await
     }
@@ -93,7 +99,9 @@ impl<'a> Jobs<'a> {
         let id = job_of(question.id.as_ref());
         let step = format!("free what job {id} had on {}", question.node);
         self.ask(&step, async |mut client: Client, step: &str| {
-            self.answer(step, client.leave_node(self.timed(question.clone())).await)
+            let patience_seconds = self.patience_seconds();
+            let question = LeaveNodeRequest { patience_seconds, ..question.clone() };
+            self.answer(step, client.leave_node(self.timed(question)).await)
         })
         .await
     }
@@ -132,6 +140,12 @@ impl<'a> Jobs<'a> {
             }
             sleep_until(again).await;
         }
+    }
+
+    /// How long the controller may wait for what is on its way.
+    fn patience_seconds(&self) -> u32 {
+        let left = self.end.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        left.as_secs().try_into().unwrap_or(u32::MAX)
     }
 
     /// The question with the time that is left for it, so that the controller knows.

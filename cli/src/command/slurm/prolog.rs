@@ -17,6 +17,7 @@ pub(super) async fn run(call: &Call) -> Result<(), Failure> {
         id: Some(call.environment.job_of(&config.cluster).map_err(not_told)?),
         node: call.environment.node().map_err(not_told)?.to_owned(),
         wish,
+        ..AdmitNodeRequest::default()
     };
     let jobs = Jobs::within(&config, &call.config, config.node_deadline());
     jobs.admit_node(question).await.map(|_| ())
