@@ -16,7 +16,7 @@ const KINDS: [[&str; 3]; 5] = [
 #[test]
 fn every_kind_of_pool_is_made_used_and_given_back() -> Result<()> {
     Cluster::builder("kinds", 3).boot()?.run(|cluster| {
-        let before = cluster.footprints()?;
+        let before = cluster.weighed_footprints()?;
         for [backend, layout, fs] in KINDS {
             let kind = ["--backend", backend, "--layout", layout, "--fs", fs];
             let wanted = ["up", "demo", "--size", "400MiB", "--head", "n1", "--donors", "n[2-3]"];
@@ -26,7 +26,7 @@ fn every_kind_of_pool_is_made_used_and_given_back() -> Result<()> {
             cluster.rampool(&["down", "demo"])?.ok()?;
             cluster.ensure_as_before(&before)?;
         }
-        let after = cluster.footprints()?;
+        let after = cluster.weighed_footprints()?;
         for (node, (before, after)) in cluster.nodes().iter().zip(before.iter().zip(&after)) {
             let missing = before.available.saturating_sub(after.available) >> 20;
             ensure!(missing < 24, "{node} misses {missing} MiB after {} pools", KINDS.len());
@@ -108,6 +108,7 @@ fn a_busy_pool_says_who_holds_it_and_force_ends_them() -> Result<()> {
             .rampool(&["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n2"])?
             .ok()?;
         let holder = cluster.node("n1").command(["sleep", "1000"]).cwd("/rampool/demo").spawn()?;
+        cluster.node("n1").sh("until pidof sleep; do sleep 0.05; done")?;
 
         let refused = cluster.rampool(&["down", "demo"])?;
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();

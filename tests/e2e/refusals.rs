@@ -16,7 +16,7 @@ const fn row(typed: &'static str, code: i32, says: &'static [&'static str]) -> R
 
 const OK: &str = "--size 320MiB --head n1 --donors n[2-3]";
 
-/// `{OK}` stands for flags that would work.
+/// `{OK}` stands for flags that would work, `{FOLDER}` for where files are.
 const ROWS: &[Row] = &[
     row("up demo --size 320MiB --head n1 --donors n[2-9]", 3, &["n5"]),
     row("up demo --size 320MiB --head n9 --donors n2", 3, &["n9"]),
@@ -34,8 +34,8 @@ const ROWS: &[Row] = &[
     row("up demo {OK} --mount-point /proc", 2, &["/proc"]),
     row("up demo {OK} --profile nosuch", 2, &["nosuch"]),
     row("up demo {OK} --chunk 3K", 2, &["chunk"]),
-    row("up -f /tmp/broken.yaml", 2, &["line 2"]),
-    row("up -f /tmp/unknown.yaml", 2, &["siez", "line 2"]),
+    row("up -f {FOLDER}/broken.yaml", 2, &["line 2"]),
+    row("up -f {FOLDER}/unknown.yaml", 2, &["siez", "line 2"]),
     row("down nosuch", 3, &["nosuch"]),
     row("status nosuch", 3, &["nosuch"]),
     row("events nosuch", 3, &["nosuch"]),
@@ -45,12 +45,14 @@ const ROWS: &[Row] = &[
 #[test]
 fn bad_input_is_refused_in_words_and_changes_nothing() -> Result<()> {
     Cluster::builder("refusals", 4).boot()?.run(|cluster| {
-        let head = cluster.node("n1");
-        head.write_file("/tmp/broken.yaml", 0o644, "name: demo\nsize: [\n")?;
-        head.write_file("/tmp/unknown.yaml", 0o644, "name: demo\nsiez: 1G\n")?;
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("broken.yaml"), "name: demo\nsize: [\n")?;
+        std::fs::write(folder.path().join("unknown.yaml"), "name: demo\nsiez: 1G\n")?;
+        let place = folder.path().display().to_string();
         let before = cluster.footprints()?;
         for row in ROWS {
-            expect(cluster, &row.typed.replace("{OK}", OK), row.code, row.says)?;
+            let typed = row.typed.replace("{OK}", OK).replace("{FOLDER}", &place);
+            expect(cluster, &typed, row.code, row.says)?;
         }
         cluster.ensure_as_before(&before)
     })

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 pub mod builder;
 pub mod command;
 pub mod doctor;

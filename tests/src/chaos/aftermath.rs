@@ -132,7 +132,7 @@ pub fn as_before(
 ) -> Result<Vec<Footprint>> {
     let begin = Instant::now();
     loop {
-        let after = stage.cluster.footprints()?;
+        let after = stage.cluster.weighed_footprints()?;
         let same = stage.cluster.ensure_same(before, &after);
         let same = same.and_then(|()| memory_as_before(stage, booted, before, &after));
         if same.is_ok() || begin.elapsed() > AFTERWORK {

@@ -38,7 +38,7 @@ pub fn play(stage: &Stage, cell: Cell, seed: u64) -> Result<Findings> {
     let Verdict::Runs(promise) = verdict(&cell) else { bail!("{cell} makes no sense") };
     let cast = Cast::of(cell, seed);
     stage.shut_other_head()?;
-    let before = stage.cluster.footprints().context("before")?;
+    let before = stage.cluster.weighed_footprints().context("before")?;
     let findings = match cell.moment.phase() {
         Phase::Up(step) => during_up(stage, &cast, step)?,
         Phase::Idle => while_idle(stage, &cast, promise)?,
