@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::{CONTROLLER, Cluster};
 use rampool_e2e::until::until;
+use serde_json::Value;
 
-/// Less patience than the default: how long I/O to a dead donor is held is no part of these tests.
-const WANTED: [&str; 10] =
-    ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]", "--patience", "5s"];
+const WANTED: [&str; 8] = ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
+
+/// Less patience than the default, where a donor dies: how long I/O to it is held is no part of
+/// these tests.
+const IMPATIENT: [&str; 2] = ["--patience", "5s"];
 
 #[test]
 fn no_program_of_ours_is_needed_for_io_and_each_finds_its_pools_again() -> Result<()> {
@@ -66,7 +69,7 @@ fn an_up_cut_short_by_a_killed_controller_leaves_nothing() -> Result<()> {
 
 /// Waits until the controller is done with what it found.
 fn settled(cluster: &Cluster) -> Result<()> {
-    until("settled", Duration::from_secs(30), || {
+    until("settled", Duration::from_secs(180), || {
         let pools = cluster.rampool_json(&["list"])?;
         let mut all = pools["pools"].as_array().into_iter().flatten();
         let open = all.any(|pool| pool["state"] == "creating" || pool["state"] == "releasing");
@@ -81,8 +84,7 @@ fn a_donor_that_loses_power_during_up_undoes_it_and_names_the_donor() -> Result<
         let wanted = "up demo --size 500MiB --head n1 --donors n[2-4] --patience 5s";
         let wanted: Vec<&str> = wanted.split(' ').collect();
         for step in ["export", "attach", "format"] {
-            let words = kill_n3_at(cluster, step, &wanted)?;
-            ensure!(words.contains("n3"), "killed at {step}, `up` said: {words}");
+            kill_n3_at(cluster, step, &wanted).with_context(|| format!("n3 killed at {step}"))?;
             cluster.node("n3").boot()?;
             cluster.wait_reachable(&["n1", "n2", "n3", "n4"])?;
             settled(cluster).with_context(|| format!("n3 killed at {step}"))?;
@@ -94,8 +96,9 @@ fn a_donor_that_loses_power_during_up_undoes_it_and_names_the_donor() -> Result<
     })
 }
 
-/// Runs `up`, cuts n3's power when `step` begins, and returns what `up` said when it failed.
-fn kill_n3_at(cluster: &Cluster, step: &str, wanted: &[&str]) -> Result<String> {
+/// Runs `up` and cuts n3's power when `step` begins: it fails and names n3. Where the machine was
+/// so slow to cut it that all was made before, the pool fails and names it.
+fn kill_n3_at(cluster: &Cluster, step: &str, wanted: &[&str]) -> Result<()> {
     let argv = std::iter::once("rampool").chain(wanted.iter().copied());
     let mut said = String::new();
     let mut killed = None;
@@ -107,15 +110,24 @@ fn kill_n3_at(cluster: &Cluster, step: &str, wanted: &[&str]) -> Result<String> 
         }
     })?;
     killed.with_context(|| format!("`up` never came to {step}: {said}"))??;
-    ensure!(!ended.success(), "`up` succeeded though n3 lost power at {step}: {said}");
-    Ok(said)
+    if ended.success() {
+        println!("`up` was done before n3 lost its power at {step}");
+        let failed = |pool: &Value| pool["state"] == "failed";
+        said = cluster.until_pool("demo", "failed", SILENT, failed)?["alerts"].to_string();
+        cluster.rampool(&["down", "demo", "--force"])?;
+    }
+    ensure!(said.contains("n3"), "n3 is not named: {said}");
+    Ok(())
 }
+
+/// Within this a donor's silence of 5 s has been noticed and borne, on a busy machine, too.
+const SILENT: Duration = Duration::from_secs(60);
 
 #[test]
 fn down_of_a_pool_whose_donor_lost_power_frees_the_rest_without_a_reboot() -> Result<()> {
     Cluster::builder("half-gone", 3).boot()?.run(|cluster| {
         let before = cluster.footprints()?;
-        cluster.rampool(&WANTED)?.ok()?;
+        cluster.rampool(&[&WANTED[..], &IMPATIENT].concat())?.ok()?;
         cluster.node("n3").kill()?;
 
         let begin = Instant::now();
