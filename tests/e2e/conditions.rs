@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rampool_e2e::cases;
-use rampool_e2e::cluster::Cluster;
+use rampool_e2e::cluster::{CONTROLLER, Cluster};
 
 /// Longer than anything here takes on the busiest machine.
 const LONG: Duration = Duration::from_secs(600);
@@ -102,7 +102,7 @@ fn a_stripe_whose_donor_moved_away_fails_after_its_patience(cluster: &Cluster) -
     cluster.node("n1").sh("sed -i 's/^10.77.0.13 n3$/10.77.0.99 n3/' /etc/hosts")?;
     cluster.start_agent("n3")?;
     cluster.wait_reachable(&["n3"])?;
-    let (begin, pace) = (Instant::now(), cluster.lab.pace()?);
+    let (begin, pace) = (Instant::now(), cluster.lab.pace(&[CONTROLLER])?);
     let failed = cluster.until_pool("demo", "failed", LONG, |pool| pool["state"] == "failed")?;
     let after = pace.since(begin);
     println!("failed {after:.1?} after its donor answered at another address");

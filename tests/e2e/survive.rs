@@ -25,7 +25,7 @@ fn a_mirror_bears_the_loss_of_a_donor_and_mends_itself() -> Result<()> {
         let before = cluster.footprints()?;
         up(cluster, "m", "--size 400MiB --redundancy mirror --head n1 --donors n[2-5]")?;
         let head = cluster.node("n1");
-        let pace = cluster.lab.pace()?;
+        let pace = cluster.lab.pace(&["n1"])?;
         let work = Load::begin(head, "/rampool/m", SEED)?;
         cluster.node("n3").kill()?;
         let mended = until(cluster, "m", "whole again without n3", |pool| {
@@ -51,7 +51,7 @@ fn a_mirror_over_all_nodes_mends_itself_when_a_donor_reboots() -> Result<()> {
         let before = cluster.footprints()?;
         up(cluster, "a", "--size 320MiB --redundancy mirror --head n1 --donors n[2-3]")?;
         let head = cluster.node("n1");
-        let pace = cluster.lab.pace()?;
+        let pace = cluster.lab.pace(&["n1"])?;
         let work = Load::begin(head, "/rampool/a", SEED)?;
         work.wait_acknowledged(20, LONG)?;
         reboot_until_whole(cluster, "n3")?;
@@ -99,7 +99,7 @@ fn a_stripe_whose_donor_lost_its_memory_fails_at_once_and_goes_without_a_reboot(
         cluster.node("n3").kill()?;
         cluster.node("n3").boot()?;
         cluster.wait_reachable(&["n3"])?;
-        let (known, pace) = (Instant::now(), cluster.lab.pace()?);
+        let (known, pace) = (Instant::now(), cluster.lab.pace(&["n1"])?);
         let failed = until(cluster, "s", "failed", |pool| pool["state"] == "failed")?;
         println!("failed {:?} after n3 answered anew", known.elapsed());
         ensure_known(pace.since(known))?;
@@ -128,7 +128,7 @@ fn a_stripe_whose_head_waited_in_vain_is_failed_when_its_link_is_healed() -> Res
         head.sh(&format!("until test \"$({states})\" = LOGGED_IN; do sleep 0.05; done"))?;
         cluster.start_agent("n2")?;
         cluster.wait_reachable(&["n2"])?;
-        let (known, pace) = (Instant::now(), cluster.lab.pace()?);
+        let (known, pace) = (Instant::now(), cluster.lab.pace(&["n1", "n2"])?);
         let failed = until(cluster, "w", "failed", |pool| pool["state"] == "failed")?;
         println!("failed {:?} after its head answered again", known.elapsed());
         ensure_known(pace.since(known))?;

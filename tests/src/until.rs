@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 
 /// Between two questions: the controller has work with each, and an answer is late by no more
 /// than this.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Asks until the answer is `Ok`; `Err` is what is so instead, for the reader of the failure.
 ///

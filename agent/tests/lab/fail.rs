@@ -113,7 +113,7 @@ fn fails_at_once(trio: &Trio<'_>, users: impl IntoIterator<Item = User>) {
     std::thread::sleep(Duration::from_millis(300));
     cut(trio);
     await_silence(trio);
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     assert!(!fail(trio).already);
     let answered = began.elapsed();
     users.into_iter().for_each(User::fails);
@@ -169,7 +169,7 @@ fn a_donor_not_yet_known_to_be_silent_is_waited_for_no_longer_than_its_probes(tr
     std::thread::sleep(Duration::from_millis(300));
     cut(trio);
     std::thread::sleep(Duration::from_millis(300));
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     // The mount's root may wait for the donor too: then it says so, and goes on by itself.
     if let Err(failure) = trio.head.fail_volume(v1::FailVolumeRequest { pool: demo() }) {
         eprintln!("{failure}");
@@ -188,7 +188,7 @@ fn unmounting_by_force_waits_for_no_silent_donor(trio: &Trio<'_>) {
     let users = users_of_files(trio);
     std::thread::sleep(Duration::from_millis(300));
     cut(trio);
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     trio.head.unmount_demo(true).unwrap();
     let took = pace.since(began);
     eprintln!("unmounted by force in {:.2} s", took.as_secs_f64());
@@ -204,7 +204,7 @@ fn a_dead_donor_leaves_with_its_own_session_alone(trio: &Trio<'_>) {
     attach(trio);
     let mut news = trio.head.watch(3600);
     trio.head.next(&mut news).unwrap();
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     cut(trio);
     // Nobody calls, and watchers hear of it: after two probes, and the second between two looks.
     let state = |heard: &v1::Inventory| {
@@ -227,7 +227,7 @@ fn a_dead_donor_leaves_with_its_own_session_alone(trio: &Trio<'_>) {
     assert!(!trio.head.detach(of(&["n2"])).unwrap().already);
     assert!(trio.head.detach(of(&["n2"])).unwrap().already);
     assert_eq!(trio.head.holdings().len(), 2, "a session and a record of n3");
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     let attached = trio.head.attach_to(&trio.exports[..1]).unwrap();
     assert_eq!((attached.disks.len(), attached.already), (1, false));
     assert!(trio.head.attach_to(&trio.exports[..1]).unwrap().already);

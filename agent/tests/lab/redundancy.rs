@@ -76,7 +76,7 @@ fn double_parity_over_four_bears_two_losses(ring: &Ring<'_>) {
 
 fn a_mirror_goes_on_without_a_donor_and_takes_another(ring: &Ring<'_>) {
     ring.up(Redundancy::Mirror, 4, 0);
-    let pace = ring.cluster.lab.pace().unwrap();
+    let pace = ring.cluster.lab.pace(&["n1"]).unwrap();
     let load = Load::start(&ring.head.node, POINT);
     load.let_it_write();
     ring.cut(1);

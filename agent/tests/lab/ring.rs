@@ -129,7 +129,7 @@ impl<'a> Ring<'a> {
 
     /// Cuts donors off for good, one after another, under load: no error, no wrong byte.
     pub(crate) fn bears(&self, losses: &[usize]) {
-        let pace = self.cluster.lab.pace().unwrap();
+        let pace = self.cluster.lab.pace(&["n1"]).unwrap();
         let load = Load::start(&self.head.node, POINT);
         for (index, donor) in losses.iter().enumerate() {
             load.let_it_write();

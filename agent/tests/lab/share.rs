@@ -233,7 +233,7 @@ fn a_client_that_died_delays_nobody_and_the_sites_clients_go_on(trio: &Trio<'_>)
     start(&n4.node, "exec 9> /rampool/demo/h; touch /tmp/open; exec sleep 600", "open");
     n4.node.kill().unwrap();
 
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n1"]).unwrap());
     unshare(trio).unwrap();
     let unshared = began.elapsed();
     trio.down();
@@ -290,7 +290,7 @@ fn a_dead_head_is_not_waited_for(trio: &Trio<'_>) {
 
     let refused = leave(&n2, false).unwrap_err();
     assert_eq!(refused.kind(), FailureKind::NotNow, "{refused}");
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n2"]).unwrap());
     leave(&n2, true).unwrap();
     let left = pace.since(began);
     eprintln!("a dead head's share was unmounted in {left:?}");
@@ -298,7 +298,7 @@ fn a_dead_head_is_not_waited_for(trio: &Trio<'_>) {
 
     n1.boot().unwrap();
     trio.cluster.start("n1");
-    let (began, pace) = (Instant::now(), trio.cluster.lab.pace().unwrap());
+    let (began, pace) = (Instant::now(), trio.cluster.lab.pace(&["n4"]).unwrap());
     while n4.node.sh("test -e /tmp/failed").is_err() {
         assert!(pace.since(began) < TOLD, "what waits for a head without the pool waits on");
         std::thread::sleep(Duration::from_millis(200));

@@ -1,10 +1,9 @@
-//! What the machine withheld from a lab's nodes: a time that the product promises cannot be judged
+//! What the machine withheld from nodes of a lab: a time that the product promises cannot be judged
 //! by the clock alone where many kernels share few cores with who knows what.
 //!
 //! A node's kernel that could run and had no core has waited for the machine, and Linux counts for
-//! how long. Each moment counts once, by the node that waited longest; so does a moment in which
-//! nobody ran, not even who looks at this. What programs on the nodes waited for is not counted:
-//! less is forgiven than was withheld, never more.
+//! how long. Each moment counts once, by the node that waited longest of those that do the work in
+//! question; so does a moment in which nobody ran, not even who looks at this.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +15,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{keeper::control, lab::Lab};
+use crate::{
+    keeper::{control, uml::umid},
+    lab::Lab,
+    names::NodeId,
+};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -37,19 +40,20 @@ struct Timeline {
 }
 
 impl Lab {
-    /// Begins to watch what the machine withholds from the nodes.
+    /// Begins to watch what the machine withholds from those nodes whose work is judged.
     ///
     /// # Errors
     /// When the nodes' processes cannot be looked at.
-    pub fn pace(&self) -> Result<Pace> {
+    pub fn pace(&self, nodes: &[&str]) -> Result<Pace> {
         let keeper = control::keeper_pid(self.state_folder())?;
+        let nodes: Vec<NodeId> = nodes.iter().map(|name| name.parse()).collect::<Result<_>>()?;
         let begin = Instant::now();
         let seen = Arc::new(Mutex::new(Timeline { begin, stretches: Vec::new() }));
         let watched = Arc::downgrade(&seen);
-        let mut waited = waits_of_children(keeper)?;
+        let mut waited = waits(keeper, &nodes)?;
         thread::Builder::new()
             .name("lab-pace".to_owned())
-            .spawn(move || watch(keeper, &mut waited, &watched))
+            .spawn(move || watch((keeper, &nodes), &mut waited, &watched))
             .context("cannot start a thread")?;
         Ok(Pace { seen })
     }
@@ -97,11 +101,15 @@ impl Timeline {
 }
 
 /// Looks until nobody is interested any more, or the lab is gone.
-fn watch(keeper: i32, waited: &mut BTreeMap<i32, Duration>, seen: &Weak<Mutex<Timeline>>) {
+fn watch(
+    (keeper, nodes): (i32, &[NodeId]),
+    waited: &mut BTreeMap<i32, Duration>,
+    seen: &Weak<Mutex<Timeline>>,
+) {
     let mut before = Instant::now();
     loop {
         thread::sleep(PERIOD);
-        let Ok(now_waited) = waits_of_children(keeper) else { return };
+        let Ok(now_waited) = waits(keeper, nodes) else { return };
         let Some(seen) = seen.upgrade() else { return };
         let now = Instant::now();
         let late = (now - before).saturating_sub(PERIOD + SLACK);
@@ -114,19 +122,25 @@ fn watch(keeper: i32, waited: &mut BTreeMap<i32, Duration>, seen: &Weak<Mutex<Ti
     }
 }
 
-/// How long each child of the keeper's, a node's kernel, could have run and did not: the second
-/// number of `/proc/PID/schedstat`, in nanoseconds (sched-stats of the kernel's documentation).
-fn waits_of_children(keeper: i32) -> Result<BTreeMap<i32, Duration>> {
+/// How long each of these nodes' kernels, children of the keeper's, could have run and did not: the
+/// second number of `/proc/PID/schedstat`, in nanoseconds (sched-stats of the kernel's
+/// documentation).
+fn waits(keeper: i32, nodes: &[NodeId]) -> Result<BTreeMap<i32, Duration>> {
     let mut waits = BTreeMap::new();
     let tasks = format!("/proc/{keeper}/task");
     for task in fs::read_dir(&tasks).with_context(|| format!("cannot read {tasks}"))?.flatten() {
         let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace() {
             // Gone between the two looks: then nothing is withheld from it.
-            let Ok(stat) = fs::read_to_string(format!("/proc/{child}/schedstat")) else { continue };
-            let nanoseconds = stat.split(' ').nth(1).and_then(|number| number.parse().ok());
-            let nanoseconds = nanoseconds.with_context(|| format!("schedstat says {stat:?}"))?;
-            waits.insert(child.parse()?, Duration::from_nanos(nanoseconds));
+            let read = |file: &str| fs::read_to_string(format!("/proc/{child}/{file}"));
+            let (Ok(words), Ok(stat)) = (read("cmdline"), read("schedstat")) else { continue };
+            let is_of = |node: &NodeId| words.split('\0').any(|word| word == umid(*node));
+            if nodes.iter().any(is_of) {
+                let nanoseconds = stat.split(' ').nth(1).and_then(|number| number.parse().ok());
+                let nanoseconds =
+                    nanoseconds.with_context(|| format!("schedstat says {stat:?}"))?;
+                waits.insert(child.parse()?, Duration::from_nanos(nanoseconds));
+            }
         }
     }
     Ok(waits)

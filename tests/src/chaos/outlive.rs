@@ -11,6 +11,7 @@ use super::cell::{Fault, Victim};
 use super::stage::{Cast, HEAD, LEAVING, MOUNT, OTHER_HEAD, POOL, Stage};
 use super::strike::bring_back;
 use super::table::{KNOWN, loses_donor};
+use crate::cluster::CONTROLLER;
 use crate::load;
 use crate::witness::log::Log;
 
@@ -52,7 +53,7 @@ pub fn failed_soon(stage: &Stage, cast: &Cast, patience: Duration) -> Result<Dur
         stage.cluster.wait_reachable(&[cast.victim()])?;
     }
     let within = if rebooted { KNOWN } else { patience + KNOWN };
-    let (begin, pace) = (Instant::now(), stage.cluster.lab.pace()?);
+    let (begin, pace) = (Instant::now(), stage.cluster.lab.pace(&[CONTROLLER, HEAD])?);
     until(stage, SEEN, "failed", |pool| pool["state"] == "failed")?;
     let took = pace.since(begin);
     ensure!(took <= within, "failed only after {took:?}, promised are {within:?}");
