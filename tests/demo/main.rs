@@ -44,7 +44,7 @@ fn demo() -> Result<()> {
 }
 
 fn use_pool(cluster: &Cluster) -> Result<()> {
-    let before = cluster.footprints().context("see what nodes hold before")?;
+    let before = cluster.weighed_footprints().context("see what nodes hold before")?;
     let mut report = Report::default();
 
     say("what is there, and what would be placed where");
@@ -59,7 +59,8 @@ fn use_pool(cluster: &Cluster) -> Result<()> {
     let mount = mount_point(cluster)?;
     rampool(cluster, &["status", "demo"])?;
     shell(cluster, &format!("df -h {mount}; df -hi {mount}; cat {mount}/README*"))?;
-    let during = cluster.footprints().context("see what nodes hold while the pool is up")?;
+    let during =
+        cluster.weighed_footprints().context("see what nodes hold while the pool is up")?;
 
     say("how fast it is");
     report.rows = speed::measure(cluster.node(HEAD), &mount)?;
@@ -71,7 +72,7 @@ fn use_pool(cluster: &Cluster) -> Result<()> {
 
     say("is everything as before?");
     cluster.ensure_as_before(&before).context("compare nodes with before")?;
-    let after = cluster.footprints().context("see what nodes hold after")?;
+    let after = cluster.weighed_footprints().context("see what nodes hold after")?;
     let memory = memory::Memory::new(cluster.nodes(), &before, &during, &after);
     println!("{memory}");
     memory.ensure_returned(&DONORS).context("compare memory with before")?;

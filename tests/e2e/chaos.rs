@@ -1,4 +1,4 @@
-//! A seeded sample of the fault matrix, within minutes. `make chaos` tries all of it.
+//! A seeded sample of the fault matrix. `make chaos` tries all of it.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -16,8 +16,12 @@ const SEED: &str = "RAMPOOL_CHAOS_SEED";
 /// What is tried unless somebody asks for another sample: what lands must not depend on chance.
 const USUAL: u64 = 2016;
 
-/// No cell begins after this; the longest takes about a minute.
-const BUDGET: Duration = Duration::from_secs(150);
+/// One cell of each kind. Not as many as a time allows: what is tried must not depend on how busy
+/// the machine is.
+const CELLS: usize = 5;
+
+/// More than they take anywhere.
+const BUDGET: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_sample_of_the_fault_matrix_holds() -> Result<()> {
@@ -27,7 +31,8 @@ fn a_sample_of_the_fault_matrix_holds() -> Result<()> {
     };
     println!("{SEED}={seed}");
     let logs = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos");
-    let run = Run { cells: sensible(seed), seed, commit: commit()?, jobs: 1, budget: BUDGET, logs };
+    let cells = sensible(seed).into_iter().take(CELLS).collect();
+    let run = Run { cells, seed, commit: commit()?, jobs: 1, budget: BUDGET, logs };
     let played = Mutex::new(Vec::new());
     run.play(|entry: &Entry| {
         println!("{}: {:.0} s, {}", entry.cell, entry.seconds, entry.note);
@@ -35,7 +40,7 @@ fn a_sample_of_the_fault_matrix_holds() -> Result<()> {
         Ok(())
     })?;
     let played = played.into_inner()?;
-    ensure!(!played.is_empty(), "no cell was tried within {BUDGET:?}");
+    ensure!(played.len() == CELLS, "{} cells were tried", played.len());
     let failed: Vec<String> = played
         .iter()
         .filter(|entry| !entry.passed)

@@ -1,13 +1,16 @@
 //! Nodes as they are: systemd, udev with mdadm's and LVM's rules, multipathd, and our own units.
 
 use anyhow::{Result, ensure};
-use rampool_e2e::cluster::Cluster;
+use rampool_e2e::cluster::{CONTROLLER, Cluster};
 
 #[test]
 fn nobody_on_a_debian_node_grabs_a_pools_disks() -> Result<()> {
     Cluster::builder("debian", 3).systemd().boot()?.run(|cluster| {
         let before = cluster.footprints()?;
-        for kind in [["--layout", "md"], ["--layout", "lvm"], ["--redundancy", "mirror"]] {
+        // As packaged, the command finds its configuration by itself.
+        cluster.node(CONTROLLER).exec(["rampool", "nodes"])?.ok()?;
+        // A mirror is md's, as a stripe is.
+        for kind in [["--layout", "lvm"], ["--redundancy", "mirror"]] {
             let wanted = ["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
             cluster.rampool(&[&wanted[..], &kind].concat())?.ok()?;
             let head = cluster.node("n1");

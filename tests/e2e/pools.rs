@@ -1,8 +1,20 @@
 //! What people do with pools: make them of every kind, use them, give them back.
 
 use anyhow::{Result, ensure};
+use rampool_e2e::cases;
 use rampool_e2e::cluster::Cluster;
 use serde_json::Value;
+
+#[test]
+fn pools_are_made_used_and_given_back() -> Result<()> {
+    Cluster::builder("pools", 3).boot()?.run(|cluster| {
+        cluster.each(cases![
+            every_kind_of_pool_is_made_used_and_given_back,
+            pools_live_side_by_side_and_the_head_may_lend_without_a_session_to_itself,
+            a_busy_pool_says_who_holds_it_and_force_ends_them,
+        ])
+    })
+}
 
 /// The kinds of pool: each backend, layout and file system at least once.
 const KINDS: [[&str; 3]; 5] = [
@@ -13,26 +25,23 @@ const KINDS: [[&str; 3]; 5] = [
     ["tmpfs", "md", "ext4"],
 ];
 
-#[test]
-fn every_kind_of_pool_is_made_used_and_given_back() -> Result<()> {
-    Cluster::builder("kinds", 3).boot()?.run(|cluster| {
-        let before = cluster.footprints()?;
-        for [backend, layout, fs] in KINDS {
-            let kind = ["--backend", backend, "--layout", layout, "--fs", fs];
-            let wanted = ["up", "demo", "--size", "400MiB", "--head", "n1", "--donors", "n[2-3]"];
-            let pool = cluster.rampool_json(&[&wanted[..], &kind].concat())?;
-            ensure!(pool["state"] == "ready", "{kind:?}: {pool}");
-            use_it(cluster, &pool, fs)?;
-            cluster.rampool(&["down", "demo"])?.ok()?;
-            cluster.ensure_as_before(&before)?;
-        }
-        let after = cluster.footprints()?;
-        for (node, (before, after)) in cluster.nodes().iter().zip(before.iter().zip(&after)) {
-            let missing = before.available.saturating_sub(after.available) >> 20;
-            ensure!(missing < 24, "{node} misses {missing} MiB after {} pools", KINDS.len());
-        }
-        Ok(())
-    })
+fn every_kind_of_pool_is_made_used_and_given_back(cluster: &Cluster) -> Result<()> {
+    let before = cluster.weighed_footprints()?;
+    for [backend, layout, fs] in KINDS {
+        let kind = ["--backend", backend, "--layout", layout, "--fs", fs];
+        let wanted = ["up", "demo", "--size", "400MiB", "--head", "n1", "--donors", "n[2-3]"];
+        let pool = cluster.rampool_json(&[&wanted[..], &kind].concat())?;
+        ensure!(pool["state"] == "ready", "{kind:?}: {pool}");
+        use_it(cluster, &pool, fs)?;
+        cluster.rampool(&["down", "demo"])?.ok()?;
+        cluster.ensure_as_before(&before)?;
+    }
+    let after = cluster.weighed_footprints()?;
+    for (node, (before, after)) in cluster.nodes().iter().zip(before.iter().zip(&after)) {
+        let missing = before.available.saturating_sub(after.available) >> 20;
+        ensure!(missing < 24, "{node} misses {missing} MiB after {} pools", KINDS.len());
+    }
+    Ok(())
 }
 
 /// Writes and reads back through the mount, or the bare device.
@@ -71,53 +80,45 @@ fn text<'a>(pool: &'a Value, key: &str) -> &'a str {
     pool[key].as_str().unwrap_or_else(|| panic!("`up` printed no {key}: {pool}"))
 }
 
-#[test]
-fn pools_live_side_by_side_and_the_head_may_lend_without_a_session_to_itself() -> Result<()> {
-    Cluster::builder("side", 3).boot()?.run(|cluster| {
-        let before = cluster.footprints()?;
-        cluster
-            .rampool(&["up", "one", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"])?
-            .ok()?;
-        cluster
-            .rampool(&["up", "two", "--size", "320MiB", "--head", "n2", "--donors", "n[1-3]"])?
-            .ok()?;
-        let own = cluster.node("n2").sh("cat /sys/class/iscsi_session/*/targetname")?;
-        ensure!(own.lines().count() == 2, "n2 heads three pieces, one of them its own: {own}");
-        ensure!(!own.contains(".n2"), "n2 logged in to itself: {own}");
+fn pools_live_side_by_side_and_the_head_may_lend_without_a_session_to_itself(
+    cluster: &Cluster,
+) -> Result<()> {
+    cluster
+        .rampool(&["up", "one", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"])?
+        .ok()?;
+    cluster
+        .rampool(&["up", "two", "--size", "320MiB", "--head", "n2", "--donors", "n[1-3]"])?
+        .ok()?;
+    let own = cluster.node("n2").sh("cat /sys/class/iscsi_session/*/targetname")?;
+    ensure!(own.lines().count() == 2, "n2 heads three pieces, one of them its own: {own}");
+    ensure!(!own.contains(".n2"), "n2 logged in to itself: {own}");
 
-        let again = ["up", "one", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
-        cluster.rampool(&again)?.ok()?;
-        let other = cluster
-            .rampool(&["up", "one", "--size", "330MiB", "--head", "n1", "--donors", "n2"])?;
-        ensure!(other.status.code == Some(4), "another pool of the same name: {}", other.status);
+    let again = ["up", "one", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"];
+    cluster.rampool(&again)?.ok()?;
+    let other =
+        cluster.rampool(&["up", "one", "--size", "330MiB", "--head", "n1", "--donors", "n2"])?;
+    ensure!(other.status.code == Some(4), "another pool of the same name: {}", other.status);
 
-        let list = cluster.rampool_json(&["list"])?;
-        ensure!(list["pools"].as_array().is_some_and(|pools| pools.len() == 2), "{list}");
-        cluster.rampool(&["down", "one"])?.ok()?;
-        cluster.node("n2").sh("touch /rampool/two/still-here")?;
-        cluster.rampool(&["down", "two"])?.ok()?;
-        cluster.ensure_as_before(&before)
-    })
+    let list = cluster.rampool_json(&["list"])?;
+    ensure!(list["pools"].as_array().is_some_and(|pools| pools.len() == 2), "{list}");
+    cluster.rampool(&["down", "one"])?.ok()?;
+    cluster.node("n2").sh("touch /rampool/two/still-here")?;
+    cluster.rampool(&["down", "two"])?.ok().map(drop)
 }
 
-#[test]
-fn a_busy_pool_says_who_holds_it_and_force_ends_them() -> Result<()> {
-    Cluster::builder("busy", 2).boot()?.run(|cluster| {
-        let before = cluster.footprints()?;
-        cluster
-            .rampool(&["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n2"])?
-            .ok()?;
-        let holder = cluster.node("n1").command(["sleep", "1000"]).cwd("/rampool/demo").spawn()?;
+fn a_busy_pool_says_who_holds_it_and_force_ends_them(cluster: &Cluster) -> Result<()> {
+    cluster.rampool(&["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n2"])?.ok()?;
+    let holder = cluster.node("n1").command(["sleep", "1000"]).cwd("/rampool/demo").spawn()?;
+    cluster.node("n1").sh("until pidof sleep; do sleep 0.05; done")?;
 
-        let refused = cluster.rampool(&["down", "demo"])?;
-        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-        ensure!(refused.status.code == Some(1), "{}: {words}", refused.status);
-        ensure!(words.contains("sleep") && words.contains("--force"), "{words}");
-        let pool = cluster.rampool_json(&["status", "demo"])?;
-        ensure!(pool["state"] == "ready", "a refused `down` changed the pool: {pool}");
+    let refused = cluster.rampool(&["down", "demo"])?;
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code == Some(1), "{}: {words}", refused.status);
+    ensure!(words.contains("sleep") && words.contains("--force"), "{words}");
+    let pool = cluster.rampool_json(&["status", "demo"])?;
+    ensure!(pool["state"] == "ready", "a refused `down` changed the pool: {pool}");
 
-        cluster.rampool(&["down", "demo", "--force"])?.ok()?;
-        drop(holder);
-        cluster.ensure_as_before(&before)
-    })
+    cluster.rampool(&["down", "demo", "--force"])?.ok()?;
+    drop(holder);
+    Ok(())
 }

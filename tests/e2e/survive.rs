@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::{CONTROLLER, Cluster};
-use rampool_e2e::load::{self, Load};
+use rampool_e2e::load::{self, Load, Report};
 use rampool_e2e::{programs, until};
+use rampool_lab::Pace;
 use serde_json::Value;
 
 /// Any number: it names the blocks that fio writes.
 const SEED: u64 = 2016;
 
-/// More than any step here takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
+/// More than any step here takes on the busiest machine.
+const LONG: Duration = Duration::from_secs(600);
 
 /// What issue and docs promise of a redundant pool with the default patience.
 const LONGEST_STALL: Duration = Duration::from_secs(10);
@@ -24,17 +25,16 @@ fn a_mirror_bears_the_loss_of_a_donor_and_mends_itself() -> Result<()> {
         let before = cluster.footprints()?;
         up(cluster, "m", "--size 400MiB --redundancy mirror --head n1 --donors n[2-5]")?;
         let head = cluster.node("n1");
+        let pace = cluster.lab.pace(&["n1"])?;
         let work = Load::begin(head, "/rampool/m", SEED)?;
         cluster.node("n3").kill()?;
-        until(cluster, "m", "degraded or mending", |pool| pool["state"] != "ready")?;
         let mended = until(cluster, "m", "whole again without n3", |pool| {
             pool["state"] == "ready" && !donors(pool).contains(&"n3".to_owned())
         })?;
         ensure!(donors(&mended).contains(&"n6".to_owned()), "who took n3's place? {mended}");
         let report = work.end(head, LONG)?;
         ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
-        println!("longest stall: {:?}", report.longest_stall());
-        ensure!(report.longest_stall() < LONGEST_STALL, "{:?}", report.longest_stall());
+        ensure_borne(&pace, &report)?;
         load::compare_files(head, "/rampool/m", &report.log)?;
         load::compare_blocks(head, "/rampool/m", &report.blocks)?;
         cluster.node("n3").boot()?;
@@ -51,13 +51,13 @@ fn a_mirror_over_all_nodes_mends_itself_when_a_donor_reboots() -> Result<()> {
         let before = cluster.footprints()?;
         up(cluster, "a", "--size 320MiB --redundancy mirror --head n1 --donors n[2-3]")?;
         let head = cluster.node("n1");
+        let pace = cluster.lab.pace(&["n1"])?;
         let work = Load::begin(head, "/rampool/a", SEED)?;
         work.wait_acknowledged(20, LONG)?;
         reboot_until_whole(cluster, "n3")?;
         let report = work.end(head, LONG)?;
         ensure!(report.errors.is_empty(), "users met errors: {:?}", report.errors);
-        println!("longest stall: {:?}", report.longest_stall());
-        ensure!(report.longest_stall() < LONGEST_STALL, "{:?}", report.longest_stall());
+        ensure_borne(&pace, &report)?;
 
         cluster.node("n2").kill()?;
         load::compare_files(head, "/rampool/a", &report.log)?;
@@ -99,10 +99,10 @@ fn a_stripe_whose_donor_lost_its_memory_fails_at_once_and_goes_without_a_reboot(
         cluster.node("n3").kill()?;
         cluster.node("n3").boot()?;
         cluster.wait_reachable(&["n3"])?;
-        let known = Instant::now();
+        let (known, pace) = (Instant::now(), cluster.lab.pace(&["n1"])?);
         let failed = until(cluster, "s", "failed", |pool| pool["state"] == "failed")?;
         println!("failed {:?} after n3 answered anew", known.elapsed());
-        ensure!(known.elapsed() < Duration::from_secs(5), "{:?}", known.elapsed());
+        ensure_known(pace.since(known))?;
         ensure!(failed.to_string().contains("n3"), "the reason does not name n3: {failed}");
         let report = work.wait_errors(Duration::from_secs(10))?;
         ensure!(!report.errors.is_empty(), "the users of a lost pool met no error");
@@ -128,10 +128,10 @@ fn a_stripe_whose_head_waited_in_vain_is_failed_when_its_link_is_healed() -> Res
         head.sh(&format!("until test \"$({states})\" = LOGGED_IN; do sleep 0.05; done"))?;
         cluster.start_agent("n2")?;
         cluster.wait_reachable(&["n2"])?;
-        let known = Instant::now();
+        let (known, pace) = (Instant::now(), cluster.lab.pace(&["n1", "n2"])?);
         let failed = until(cluster, "w", "failed", |pool| pool["state"] == "failed")?;
         println!("failed {:?} after its head answered again", known.elapsed());
-        ensure!(known.elapsed() < Duration::from_secs(5), "{:?}", known.elapsed());
+        ensure_known(pace.since(known))?;
         ensure!(failed.to_string().contains("longer than its patience"), "for what? {failed}");
         cluster.rampool(&["failover", "w", "--head", "n1"])?.ok()?;
         load::compare_files(cluster.node("n1"), "/rampool/w", &report.log)?;
@@ -368,6 +368,21 @@ fn a_controller_that_lost_its_store_takes_its_pools_over_again() -> Result<()> {
         down(cluster, "r")?;
         cluster.ensure_as_before(&before)
     })
+}
+
+/// Whether users waited no longer than is promised, but for what the machine withheld.
+fn ensure_borne(pace: &Pace, report: &Report) -> Result<()> {
+    let stall = report.longest_stall();
+    let borne = pace.of_a_stretch(stall);
+    println!("longest stall: {stall:?}, {borne:?} of it not the machine's");
+    ensure!(borne < LONGEST_STALL, "{borne:?} of {stall:?}");
+    Ok(())
+}
+
+/// Whether what could be known was known as soon as is promised.
+fn ensure_known(after: Duration) -> Result<()> {
+    ensure!(after < Duration::from_secs(5), "known only after {after:?}");
+    Ok(())
 }
 
 /// A cluster whose nodes have the witness too.

@@ -1,5 +1,9 @@
 //! A lab whose nodes run rampool's programs, under the configuration files an admin would
-//! write. `n1` also runs the controller, and is where `rampool` is typed.
+//! write. `n1` also runs the controller. `rampool` is typed beside the nodes, on the machine that
+//! the lab runs on: there a process costs no tenth of what it costs on a node.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rampool_lab::{Init, Lab, Node, NodeId, Output};
@@ -12,15 +16,46 @@ use crate::programs;
 /// The node that runs the controller.
 pub const CONTROLLER: &str = "n1";
 
+/// Whose certificate `rampool` shows.
+const ADMIN: &str = "admin";
+
+/// Where a node has its certificates.
+pub(crate) const TLS: &str = "/etc/rampool/tls";
+
 /// What a lab's donor keeps for itself: its kernels have 1 GiB or less, so the product's
 /// default floor of 2 GiB would leave nothing to lend.
 const FLOOR: &str = "96MiB";
+
+/// Longer than any command takes whose calls have deadlines: who waits for one that hangs is told.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A lab with rampool running on it.
 pub struct Cluster {
     /// The nodes, for power cuts and the like.
     pub lab: Lab,
     nodes: Vec<String>,
+    admin: Admin,
+}
+
+/// Who types `rampool` beside the nodes, with a configuration of their own.
+struct Admin {
+    rampool: PathBuf,
+    config: String,
+    /// The folder that the configuration names files in.
+    _credentials: Credentials,
+}
+
+impl Admin {
+    fn new(credentials: Credentials) -> Result<Self> {
+        let controller = NodeId::new(1)?.management_addr();
+        let tls = credentials.folder().display().to_string();
+        let text =
+            format!("controller: {controller}:7701\nname: {CONTROLLER}\n{}", tls_yaml(&tls, ADMIN));
+        let config = credentials.folder().join("client.yaml");
+        std::fs::write(&config, text).context("write the admin's configuration")?;
+        let rampool = programs::path("rampool")?;
+        Ok(Self { rampool, config: config.display().to_string(), _credentials: credentials })
+    }
 }
 
 /// What the cluster shall be like.
@@ -45,7 +80,7 @@ impl Cluster {
             init: Init::Plain,
             profiles: String::new(),
             more: String::new(),
-            parties: vec!["controller", "admin"],
+            parties: vec!["controller", ADMIN],
         }
     }
 
@@ -73,9 +108,11 @@ impl Cluster {
         self.lab.node(name).expect("a cluster's user names the nodes it asked for")
     }
 
-    /// Runs `rampool` with these arguments on the controller's node.
+    /// Runs `rampool` with these arguments, as an admin. The controller is reached by a link of its
+    /// node that is never cut.
     pub fn rampool(&self, arguments: &[&str]) -> Result<Output> {
-        self.node(CONTROLLER).exec(std::iter::once("rampool").chain(arguments.iter().copied()))
+        let words = [&["--config", self.admin.config.as_str()], arguments].concat();
+        self.lab.run_beside(&self.admin.rampool, &words, LONGEST)
     }
 
     /// Runs `rampool` and takes its JSON; anything but exit code 0 is an error.
@@ -88,15 +125,29 @@ impl Cluster {
 
     /// What one node holds now.
     pub fn footprint(&self, node: &str) -> Result<Footprint> {
-        Footprint::parse(&self.node(node).sh(Footprint::probe())?)
-            .with_context(|| format!("take {node}'s footprint"))
+        self.probe(node, "")
     }
 
     /// What every node holds now, in the order of [`nodes`](Self::nodes).
     pub fn footprints(&self) -> Result<Vec<Footprint>> {
+        self.probe_all("")
+    }
+
+    /// The same, with caches dropped first, so that memory counts what is held and not what was
+    /// read. All that runs afterwards is read anew: for those who compare memory.
+    pub fn weighed_footprints(&self) -> Result<Vec<Footprint>> {
+        self.probe_all("sync; echo 3 > /proc/sys/vm/drop_caches; ")
+    }
+
+    fn probe(&self, node: &str, first: &str) -> Result<Footprint> {
+        let said = self.node(node).sh(&format!("{first}{}", Footprint::probe()))?;
+        Footprint::parse(&said).with_context(|| format!("take {node}'s footprint"))
+    }
+
+    fn probe_all(&self, first: &str) -> Result<Vec<Footprint>> {
         std::thread::scope(|scope| {
-            let probes: Vec<_> =
-                self.nodes.iter().map(|node| scope.spawn(move || self.footprint(node))).collect();
+            let probe = |node| scope.spawn(move || self.probe(node, first));
+            let probes: Vec<_> = self.nodes.iter().map(|node| probe(node.as_str())).collect();
             probes
                 .into_iter()
                 .map(|probe| probe.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -196,22 +247,27 @@ impl Builder {
             .memory_mib(self.memory_mib)
             .init(self.init)
             .binaries(binaries);
-        lab = self.configure(lab)?;
+        let pki = Credentials::new()?;
+        lab = self.configure(lab, &pki)?;
         lab = match self.init {
             Init::Plain => start_by_hand(lab),
             Init::Systemd => start_by_systemd(lab),
         };
         let lab = last_word(lab).boot()?;
         let nodes: Vec<String> = lab.nodes().iter().map(Node::name).collect();
-        let cluster = Cluster { lab, nodes };
+        let admin = Admin::new(pki)?;
+        let cluster = Cluster { lab, nodes, admin };
         let names: Vec<&str> = cluster.nodes.iter().map(String::as_str).collect();
         cluster.wait_reachable(&names)?;
         Ok(cluster)
     }
 
     /// Certificates and configuration files, each where its program looks for it.
-    fn configure(&self, mut lab: rampool_lab::Builder) -> Result<rampool_lab::Builder> {
-        let pki = Credentials::new()?;
+    fn configure(
+        &self,
+        mut lab: rampool_lab::Builder,
+        pki: &Credentials,
+    ) -> Result<rampool_lab::Builder> {
         for node in NodeId::first(self.nodes) {
             let address = node.data_addr().to_string();
             let files = pki.issue(&node.to_string(), std::slice::from_ref(&address))?;
@@ -245,7 +301,7 @@ impl Builder {
              {profiles}{}{}",
             self.nodes,
             self.more,
-            tls_yaml("controller"),
+            tls_yaml(TLS, "controller"),
         )
     }
 }
@@ -256,17 +312,16 @@ fn agent_yaml(node: NodeId) -> String {
          data_address: {}\n\
          memory:\n  floor: {FLOOR}\n{}",
         node.data_addr(),
-        tls_yaml("node")
+        tls_yaml(TLS, "node")
     )
 }
 
 fn client_yaml() -> String {
-    format!("controller: {CONTROLLER}:7701\n{}", tls_yaml("admin"))
+    format!("controller: {CONTROLLER}:7701\n{}", tls_yaml(TLS, ADMIN))
 }
 
 /// Who a program is, in its configuration file.
-pub(crate) fn tls_yaml(party: &str) -> String {
-    let folder = "/etc/rampool/tls";
+pub(crate) fn tls_yaml(folder: &str, party: &str) -> String {
     format!(
         "tls:\n  ca: {folder}/ca.pem\n  cert: {folder}/{party}.pem\n  key: {folder}/{party}.key\n"
     )

@@ -31,7 +31,9 @@ impl Credentials {
         Ok(made)
     }
 
-    fn folder(&self) -> PathBuf {
+    /// Where they are: `ca.pem`, and each party's `.pem` and `.key`.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
         self.folder.path().join("pki")
     }
 

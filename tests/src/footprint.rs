@@ -4,33 +4,65 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Prints every object, one a line, as `section<TAB>object`. Caches are dropped first, so that
-/// memory counts what is held and not what was read.
+/// Prints every object, one a line, as `section<TAB>object`. It is one process but for `vgs`,
+/// which is asked where there is a disk that a volume group could be on: each process costs a node
+/// tens of milliseconds, and is counted in every test's time.
 ///
 /// A mount is its source, target and type. What a kernel module brings when it is loaded
-/// (a fabric's own attributes, the device mapper's control node) is no object of a pool's.
-const PROBE: &str = r#"
-sync; echo 3 > /proc/sys/vm/drop_caches
-list() { section=$1; shift; "$@" 2>/dev/null | while read -r line; do printf '%s\t%s\n' "$section" "$line"; done; }
-list mount awk '{ for (i = 7; $i != "-"; i++); print $(i+2), $5, $(i+1) }' /proc/self/mountinfo
-list block ls /sys/block
-list dm sh -c 'cat /sys/block/dm-*/dm/name'
-list session sh -c 'cat /sys/class/iscsi_session/*/targetname'
-list record find /etc/iscsi/nodes /etc/iscsi/ifaces /etc/iscsi/send_targets -mindepth 1
-list target find /sys/kernel/config/target -mindepth 2 -maxdepth 6 -not -path '*/statistics*' -not -path '*/alua*' -not -name version -not -name discovery_auth
-list file find /run/rampool /var/lib/rampool /rampool /dev/md /dev/mapper -mindepth 1 -not -path /dev/mapper/control
-list share sh -c 'cat /var/lib/nfs/etab; ls /etc/exports.d'
-list volume-group sh -c 'vgs --noheadings -o vg_name'
-list module sh -c 'grep -o "^brd " /proc/modules'
-list stuck sh -c 'ps -eo stat=,comm= | grep "^D"'
-printf 'available\t%s\n' "$(awk '/^MemAvailable:/ { print $2 * 1024 }' /proc/meminfo)"
-"#;
+/// (a fabric's own attributes, the device mapper's control node) is no object of a pool's, nor is
+/// what lies in a mounted one. A process that waits in the kernel is stuck if it still does after
+/// some seconds.
+const PROBE: &str = r#"perl -e '
+use strict;
+sub show { my $section = shift; print map { "$section\t$_\n" } @_ }
+sub text { open my $file, "<", $_[0] or return ""; local $/; my $all = <$file>; $all // "" }
+sub lines { map { split /\n/, text($_) } @_ }
+sub names { opendir my $folder, $_[0] or return (); grep { !/^\.\.?$/ } readdir $folder }
+sub below {
+    my ($folder, $deep) = @_;
+    map {
+        my $path = "$folder/$_";
+        ($path, $deep > 1 && !-l $path && -d _ ? below($path, $deep - 1) : ())
+    } grep { !/^(statistics|alua)/ } names($folder)
+}
+sub waiting { grep { text("/proc/$_/stat") =~ /\) D / } grep { /^\d+$/ } names("/proc") }
+
+for (lines("/proc/self/mountinfo")) {
+    my ($place, $what) = split / - /; my ($type, $source) = split / /, $what;
+    show("mount", join " ", $source, (split / /, $place)[4], $type);
+}
+my @blocks = names("/sys/block");
+show("block", @blocks);
+show("dm", lines(glob "/sys/block/dm-*/dm/name"));
+show("session", lines(glob "/sys/class/iscsi_session/*/targetname"));
+show("record", map { below("/etc/iscsi/$_", 9) } qw(nodes ifaces send_targets));
+my $targets = "/sys/kernel/config/target";
+show("target", grep { m{^$targets/.+/} && !m{/(version|discovery_auth)$} }
+    below($targets, 6));
+show("file", grep { $_ ne "/dev/mapper/control" }
+    map({ below($_, 9) } qw(/run/rampool /var/lib/rampool /dev/md /dev/mapper)),
+    below("/rampool", 1));
+show("share", lines("/var/lib/nfs/etab"), names("/etc/exports.d"));
+show("module", grep { /^brd / } lines("/proc/modules"));
+my @stuck = waiting();
+for (1 .. 100) {
+    last unless @stuck;
+    select undef, undef, undef, 0.1;
+    my %still = map { $_ => 1 } waiting();
+    @stuck = grep { $still{$_} } @stuck;
+}
+show("stuck", map { text("/proc/$_/stat") =~ /\((.*)\)/s ? $1 : () } @stuck);
+text("/proc/meminfo") =~ /^MemAvailable: +(\d+)/m and show("available", $1 * 1024);
+if (grep { !/^(loop|ram|ubd|zram)/ } @blocks) {
+    show("volume-group", map { s/^ +| +$//gr } split /\n/, `vgs --noheadings -o vg_name 2>/dev/null`);
+}
+'"#;
 
 /// One node's objects, by section, and its available memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     objects: BTreeMap<String, BTreeSet<String>>,
-    /// `MemAvailable`, after caches were dropped, in bytes.
+    /// `MemAvailable`, in bytes. It can be compared where caches were dropped first.
     pub available: u64,
 }
 

@@ -4,6 +4,7 @@
 //! | module | idea |
 //! | --- | --- |
 //! | [`cluster`] | a lab whose nodes run rampool's programs under real configuration files |
+//! | [`cases`] | what shares a cluster |
 //! | [`credentials`] | the cluster's CA and certificates, made by `rampool pki` |
 //! | [`until`] | waiting for what happens by itself |
 //! | [`programs`] | where the programs under test are |
@@ -16,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod chaos;
 pub mod cluster;
 pub mod credentials;

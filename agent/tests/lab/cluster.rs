@@ -176,7 +176,7 @@ impl Cluster {
     /// A client of the agent on a node that may be about to answer again.
     pub(crate) fn await_agent(&self, name: &str) -> Agent {
         let agent = self.agent(name);
-        let patience = Instant::now() + Duration::from_secs(15);
+        let patience = Instant::now() + Duration::from_secs(60);
         while let Err(failure) = agent.inventory() {
             assert!(Instant::now() < patience, "{failure}");
             std::thread::sleep(Duration::from_millis(50));
@@ -191,10 +191,11 @@ impl Cluster {
             .unwrap();
     }
 
-    /// A client of the agent on a node.
+    /// A client of the agent on a node, by a link that is never cut: a connection that stood still
+    /// for a while may end just when its link is healed.
     pub(crate) fn agent(&self, name: &str) -> Agent {
         let node = self.lab.node(name).unwrap().clone();
-        let address = std::net::SocketAddr::from((node.data_addr(), 7702));
+        let address = std::net::SocketAddr::from((node.management_addr(), 7702));
         let endpoint = self.pki.credentials().endpoint(&address.to_string(), pki::NAME).unwrap();
         let lab = Arc::clone(&self.lab);
         let connect = tower::service_fn(move |_| {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rampool_lab::Node;
 use rampool_proto::v1::{FailureKind, FilesystemKind, MemberState, VolumeLayout};
 
 use crate::cases::cases;
@@ -38,13 +39,15 @@ fn lvm_up(ring: &Ring<'_>) {
 fn a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>) {
     lvm_up(ring);
     let load = Load::start(&ring.head.node, POINT);
+    let slowly = Slowly::on(ring);
     ring.head.begin_to_replace(ring.replacement(1, 3));
-    ring.until("moving", Duration::from_secs(30), |health| health.action == "move");
+    is_moving(ring);
     let health = ring.health();
     assert_eq!(ring.state(&health, 3), MemberState::Rebuilding, "{health:?}");
     ring.cluster.kill_agent("n1");
     // Whoever watched for LVM is gone too.
     ring.head.node.sh("pkill -9 -f pvmov[e] || true").unwrap();
+    drop(slowly);
     ring.cluster.start_agent("n1");
     let began = Instant::now();
     ring.replace(1, 3).unwrap();
@@ -62,16 +65,42 @@ fn a_logical_volume_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
 fn a_logical_volume_is_stopped_and_put_together_in_the_middle_of_a_move(ring: &Ring<'_>) {
     lvm_up(ring);
     ring.write_a_file();
+    let slowly = Slowly::on(ring);
     ring.head.begin_to_replace(ring.replacement(1, 3));
-    ring.until("moving", Duration::from_secs(30), |health| health.action == "move");
+    is_moving(ring);
     ring.head.unmount_demo(false).unwrap();
     ring.head.stop().unwrap();
+    drop(slowly);
     let three = &ring.exports[..3];
     ring.head.assemble(VolumeLayout::Lvm, three).unwrap();
     ring.head.mount_at(FilesystemKind::Xfs, POINT).unwrap();
     ring.replace(1, 3).unwrap();
     ring.is_as_written();
     ring.down();
+}
+
+/// While it is there, disks are copied so slowly that the middle of a move cannot be missed.
+struct Slowly(Node);
+
+impl Slowly {
+    fn on(ring: &Ring<'_>) -> Self {
+        ring.head.node.sh(&format!("modprobe dm-mirror && echo 1 > {THROTTLE}")).unwrap();
+        Self(ring.head.node.clone())
+    }
+}
+
+impl Drop for Slowly {
+    fn drop(&mut self) {
+        // A test that failed already shows why.
+        let _ = self.0.sh(&format!("echo 100 > {THROTTLE}"));
+    }
+}
+
+/// The share of time that may go into copying, in percent (drivers/md/dm-raid1.c).
+const THROTTLE: &str = "/sys/module/dm_mirror/parameters/raid1_resync_throttle";
+
+fn is_moving(ring: &Ring<'_>) {
+    ring.until("moving", Duration::from_secs(60), |health| health.action == "move");
 }
 
 /// What LVM itself says of the volume group's disks: each with whether it is missing.
@@ -91,10 +120,12 @@ fn a_logical_volume_whose_new_disk_dies_is_as_it_was(ring: &Ring<'_>) {
     lvm_up(ring);
     ring.write_a_file();
     let load = Load::start(&ring.head.node, POINT);
-    let refused = std::thread::scope(|scope| {
+    let slowly = Slowly::on(ring);
+    let refused = std::thread::scope(move |scope| {
         let call = scope.spawn(|| ring.replace(1, 3).unwrap_err());
-        ring.until("moving", Duration::from_secs(20), |health| health.action == "move");
+        is_moving(ring);
         ring.cut(3);
+        drop(slowly);
         call.join().unwrap()
     });
     assert_eq!(refused.kind(), FailureKind::Failed, "{refused}");
@@ -113,9 +144,11 @@ fn a_logical_volume_whose_new_disk_dies_is_as_it_was(ring: &Ring<'_>) {
 fn a_move_whose_new_disk_was_lost_while_no_agent_looked_is_undone(ring: &Ring<'_>) {
     lvm_up(ring);
     ring.write_a_file();
+    let slowly = Slowly::on(ring);
     ring.head.begin_to_replace(ring.replacement(1, 3));
-    ring.until("moving", Duration::from_secs(30), |health| health.action == "move");
+    is_moving(ring);
     ring.cut(3);
+    drop(slowly);
     ring.cluster.kill_agent("n1");
     ring.head.node.sh("pkill -9 -f pvmov[e] || true").unwrap();
     let until = |what: &str| {
@@ -148,10 +181,12 @@ fn a_move_whose_new_disk_was_lost_while_no_agent_looked_is_undone(ring: &Ring<'_
 fn a_logical_volume_is_put_together_without_the_new_disk_of_a_move(ring: &Ring<'_>) {
     lvm_up(ring);
     ring.write_a_file();
+    let slowly = Slowly::on(ring);
     ring.head.begin_to_replace(ring.replacement(1, 3));
-    ring.until("moving", Duration::from_secs(30), |health| health.action == "move");
+    is_moving(ring);
     ring.head.unmount_demo(false).unwrap();
     ring.head.stop().unwrap();
+    drop(slowly);
     ring.cut(3);
     ring.head.detach_donor("n5").unwrap();
     ring.head.assemble(VolumeLayout::Lvm, &ring.exports[..3]).unwrap();

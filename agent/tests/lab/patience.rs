@@ -10,8 +10,8 @@ use crate::trio::{POINT, Trio};
 /// Seconds that are over soon.
 const SHORT: u32 = 8;
 
-/// Seconds in which a session is open again on a busy machine, too.
-const LONG: u32 = 24;
+/// Seconds in which a session is open again on the busiest machine, too.
+const LONG: u32 = 100;
 
 fn up(trio: &Trio<'_>, layout: VolumeLayout, patience_seconds: u32) {
     let attach = v1::AttachRequest {
@@ -45,14 +45,14 @@ fn states(trio: &Trio<'_>) -> Vec<String> {
 
 #[track_caller]
 fn await_states(trio: &Trio<'_>, session: &str, disk: &str) {
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_secs(180);
     loop {
         let states = states(trio);
         if states == [session, session, disk, disk] {
             return;
         }
         assert!(Instant::now() < patience, "not {session} and {disk}: {states:?}");
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -87,7 +87,6 @@ fn is_broken(health: &VolumeHealth) {
 pub(crate) fn a_stripe_whose_head_waited_in_vain_is_broken_though_all_is_back(trio: &Trio<'_>) {
     up(trio, VolumeLayout::Md, SHORT);
     cut(trio);
-    await_states(trio, "FAILED", "blocked");
     await_states(trio, "FREE", "transport-offline");
     trio.head.node.sh("sync; true").unwrap();
     is_broken(&health_when_back(trio));

@@ -9,7 +9,7 @@ use rampool_proto::v1::{
 use crate::cases::cases;
 use crate::cluster::{Cluster, MIB, demo};
 use crate::load::Load;
-use crate::ring::{LONGEST_STALL, PIECE, POINT, Ring, each_with_fresh_exports, volume};
+use crate::ring::{PIECE, POINT, Ring, assert_borne, each_with_fresh_exports, volume};
 
 #[test]
 fn redundant_volumes_outlive_their_donors() {
@@ -76,13 +76,12 @@ fn double_parity_over_four_bears_two_losses(ring: &Ring<'_>) {
 
 fn a_mirror_goes_on_without_a_donor_and_takes_another(ring: &Ring<'_>) {
     ring.up(Redundancy::Mirror, 4, 0);
+    let pace = ring.cluster.lab.pace(&["n1"]).unwrap();
     let load = Load::start(&ring.head.node, POINT);
     load.let_it_write();
     ring.cut(1);
-    ring.until("degraded", Duration::from_secs(30), |health| health.lacking == 1);
-    let stall = load.end();
-    eprintln!("longest write with a mirror's donor lost: {:.1} s", stall.as_secs_f64());
-    assert!(stall < LONGEST_STALL, "{stall:?}");
+    ring.until("degraded", Duration::from_secs(90), |health| health.lacking == 1);
+    assert_borne(&pace, load.end());
     assert_eq!(ring.state(&ring.health(), 1), MemberState::Faulty);
 
     let load = Load::start(&ring.head.node, POINT);
@@ -107,7 +106,7 @@ fn a_donor_that_was_cut_off_resynchronises_by_the_bitmap(ring: &Ring<'_>) {
     node.sh("dd if=/dev/urandom of=/rampool/demo/before bs=1M count=160 conv=fsync 2>&1").unwrap();
     ring.cut(2);
     node.sh("dd if=/dev/urandom of=/rampool/demo/after bs=1M count=8 conv=fsync 2>&1").unwrap();
-    ring.until("degraded", Duration::from_secs(30), |health| health.lacking == 1);
+    ring.until("degraded", Duration::from_secs(90), |health| health.lacking == 1);
     node.sh("cd /rampool/demo; md5sum before after > /tmp/sums").unwrap();
     let still_out = ring.head.readd_members(readd(&[&ring.exports[2]])).unwrap();
     assert!(still_out.refused[0].contains("its session is not up"), "{still_out:?}");
@@ -116,7 +115,7 @@ fn a_donor_that_was_cut_off_resynchronises_by_the_bitmap(ring: &Ring<'_>) {
     ring.until_session("n4", true);
     let back = ring.head.readd_members(readd(&[])).unwrap();
     assert_eq!(back.readded, [ring.exports[2].serial.clone()], "{back:?}");
-    ring.until("whole", Duration::from_secs(30), |health| health.lacking == 0);
+    ring.until("whole", Duration::from_secs(90), |health| health.lacking == 0);
     let copied = (sectors_written(ring) - written) * 512 / MIB;
     eprintln!("{copied} MiB of {PIECE} copied to a member that was cut off");
     assert!(copied < PIECE / 2, "{copied} MiB");
@@ -149,7 +148,7 @@ fn a_spare_takes_over_by_itself(ring: &Ring<'_>) {
     let load = Load::start(&ring.head.node, POINT);
     load.let_it_write();
     ring.cut(0);
-    ring.until("whole again", Duration::from_secs(60), |health| {
+    ring.until("whole again", Duration::from_secs(180), |health| {
         health.lacking == 0 && ring.state(health, 3) == MemberState::InSync
     });
     load.end();

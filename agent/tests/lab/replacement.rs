@@ -34,7 +34,7 @@ fn a_donor_that_lost_its_memory_begins_anew_in_its_own_place(ring: &Ring<'_>) {
     assert_eq!(early.kind(), FailureKind::Busy, "it is waited for: {early}");
     donor.node.boot().unwrap();
     let donor = ring.cluster.start("n3");
-    ring.until("degraded", Duration::from_secs(30), |health| health.lacking == 1);
+    ring.until("degraded", Duration::from_secs(90), |health| health.lacking == 1);
     assert_eq!(head.detach_donor("n2").unwrap_err().kind(), FailureKind::Busy);
     assert!(!head.detach_donor("n3").unwrap().already);
     assert!(head.detach_donor("n3").unwrap().already);
@@ -90,10 +90,10 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     ring.attach(&ring.exports[4..]);
     // Slow enough to be caught in the middle.
     let speed = "/sys/block/md_rp.demo.1/md/sync_speed";
-    ring.head.node.sh(&format!("echo 8000 > {speed}_min; echo 8000 > {speed}_max")).unwrap();
+    ring.head.node.sh(&format!("echo 4000 > {speed}_min; echo 4000 > {speed}_max")).unwrap();
     let load = Load::start(&ring.head.node, POINT);
     ring.head.begin_to_replace(ring.replacement(0, 4));
-    ring.until("moving", Duration::from_secs(20), |health| health.done_bytes > 0);
+    ring.until("moving", Duration::from_secs(90), |health| health.done_bytes > 0);
     let health = ring.health();
     assert_eq!((health.lacking, health.action.as_str()), (0, "recover"), "{health:?}");
     assert_eq!(ring.state(&health, 4), MemberState::Rebuilding, "{health:?}");
@@ -104,7 +104,7 @@ fn a_healthy_member_is_moved_under_load_and_kill_9_of_the_agent(ring: &Ring<'_>)
     let freeze = format!("echo frozen > {action}; grep -qx frozen {action}");
     ring.head.node.sh(&freeze).unwrap();
     ring.cluster.start_agent("n1");
-    ring.until("copying again", Duration::from_secs(20), |health| health.action == "recover");
+    ring.until("copying again", Duration::from_secs(90), |health| health.action == "recover");
     let done = ring.health().done_bytes;
     // By itself, too: whoever asks again has it copy on.
     ring.head.node.sh(&freeze).unwrap();
@@ -127,7 +127,7 @@ fn a_new_disk_that_dies_leaves_the_volume_as_it_was(ring: &Ring<'_>) {
     ring.head.node.sh(&format!("echo 4000 > {speed}_min; echo 4000 > {speed}_max")).unwrap();
     let refused = std::thread::scope(|scope| {
         let call = scope.spawn(|| ring.replace(2, 4).unwrap_err());
-        ring.until("moving", Duration::from_secs(20), |health| health.done_bytes > 0);
+        ring.until("moving", Duration::from_secs(90), |health| health.done_bytes > 0);
         ring.cut(4);
         call.join().unwrap()
     });

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rampool_lab::Pace;
 use rampool_proto::v1::{
     self, Backend, Export, FilesystemKind, MemberState, Redundancy, VolumeHealth, VolumeLayout,
 };
@@ -18,9 +19,8 @@ pub(crate) const PIECE: u64 = 192;
 /// Seconds that a redundant pool waits for a silent donor.
 const PATIENCE: u32 = 7;
 
-/// The patience, and the time to do what was held again on the other copy. Users are promised
-/// 10 s; the rest is for a lab whose two cores serve six kernels, and maybe another lab.
-pub(crate) const LONGEST_STALL: Duration = Duration::from_secs(14);
+/// What users are promised: the patience, and the time to do what was held again on the other copy.
+const LONGEST_STALL: Duration = Duration::from_secs(10);
 
 const DONORS: [&str; 5] = ["n2", "n3", "n4", "n5", "n6"];
 
@@ -130,22 +130,22 @@ impl<'a> Ring<'a> {
 
     /// Cuts donors off for good, one after another, under load: no error, no wrong byte.
     pub(crate) fn bears(&self, losses: &[usize]) {
+        let pace = self.cluster.lab.pace(&["n1"]).unwrap();
         let load = Load::start(&self.head.node, POINT);
         for (index, donor) in losses.iter().enumerate() {
             load.let_it_write();
             self.cut(*donor);
             let lacking = u32::try_from(index + 1).unwrap();
-            self.until("degraded", Duration::from_secs(30), |health| health.lacking == lacking);
+            self.until("degraded", Duration::from_secs(90), |health| health.lacking == lacking);
         }
         load.let_it_write();
         let stall = load.end();
-        eprintln!("longest write with {} donors lost: {:.1} s", losses.len(), stall.as_secs_f64());
-        assert!(stall < LONGEST_STALL, "{stall:?}");
+        assert_borne(&pace, stall);
     }
 
     /// Until the head's session with the donor is up, or known not to be.
     pub(crate) fn until_session(&self, donor: &str, up: bool) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(90);
         let is_up = || {
             let holdings = self.head.inventory().unwrap().holdings;
             holdings.iter().any(|held| held.donor == donor && held.detail == "LOGGED_IN")
@@ -186,6 +186,13 @@ pub(crate) fn each_with_fresh_exports<'a>(cluster: &'a Cluster, cases: &[Case<Ri
         }
         cluster.assert_as_at_boot();
     });
+}
+
+/// Users waited no longer than is promised, but for what the machine withheld.
+pub(crate) fn assert_borne(pace: &Pace, stall: Duration) {
+    let borne = pace.of_a_stretch(stall);
+    eprintln!("longest write without a donor: {stall:.1?}, {borne:.1?} of it not the machine's");
+    assert!(borne < LONGEST_STALL, "{borne:?} of {stall:?}");
 }
 
 pub(crate) fn volume(

@@ -78,7 +78,7 @@ impl Jobs {
     /// The most that each of these nodes could lend, with what it lends now, as it said last.
     fn lendable(&self, counts: impl Fn(&str) -> bool) -> Vec<u64> {
         let nodes = self.nodes.all().into_iter().filter(|known| counts(&known.name));
-        let memory = nodes.filter_map(|known| known.inventory?.memory.clone());
+        let memory = nodes.filter_map(|known| known.inventory?.memory);
         memory.map(|memory| memory.lendable_bytes + memory.lent_bytes).collect()
     }
 }

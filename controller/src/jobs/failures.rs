@@ -88,7 +88,7 @@ impl Jobs {
         match self.slurm.exclude_nodes(job, &nodes).await {
             Ok(_) => tracing::info!(job, %nodes, "its next try is without these nodes"),
             Err(failure) => {
-                tracing::warn!(job, %nodes, %failure, "its next try may be there again")
+                tracing::warn!(job, %nodes, %failure, "its next try may be there again");
             }
         }
     }

@@ -37,7 +37,7 @@ pub enum Init {
 /// A running lab. Dropped by its owner, it is gone: processes, network, mounts, state folder. Dropped while the thread
 /// panics, it first prints what its nodes have to say.
 pub struct Lab {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     nodes: Vec<Node>,
     owner_of: Option<TiedKeeper>,
 }

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 pub mod builder;
 pub mod command;
 pub mod doctor;
@@ -38,6 +39,7 @@ mod launch;
 pub mod memory;
 pub mod names;
 pub mod node;
+pub mod pace;
 pub mod state;
 
 pub use builder::Builder;
@@ -50,3 +52,4 @@ pub use keeper::control::{NodeStatus, Power};
 pub use lab::{Init, Lab};
 pub use names::NodeId;
 pub use node::Node;
+pub use pace::Pace;

@@ -11,14 +11,14 @@ use super::table::{Promise, Verdict, boots_a_node, stays_away, verdict};
 use crate::footprint::Footprint;
 
 /// How long the controller may take to settle what a fault left open, once everybody is back.
-const SETTLED: Duration = Duration::from_secs(120);
+const SETTLED: Duration = Duration::from_secs(300);
 
 /// How long a `down` may take while a node is away: each of its calls has a deadline.
 const DOWN_WITHOUT: Duration = Duration::from_secs(120);
 
 /// What nodes still hold after the last `down` said that all is free: the kernel's own
 /// afterwork (a session's last reference, memory on per-CPU lists).
-const AFTERWORK: Duration = Duration::from_secs(10);
+const AFTERWORK: Duration = Duration::from_secs(60);
 
 /// What a node may have less of afterwards, of what counts.
 const MISSING: u64 = 8 << 20;
@@ -132,7 +132,7 @@ pub fn as_before(
 ) -> Result<Vec<Footprint>> {
     let begin = Instant::now();
     loop {
-        let after = stage.cluster.footprints()?;
+        let after = stage.cluster.weighed_footprints()?;
         let same = stage.cluster.ensure_same(before, &after);
         let same = same.and_then(|()| memory_as_before(stage, booted, before, &after));
         if same.is_ok() || begin.elapsed() > AFTERWORK {

@@ -19,7 +19,7 @@ const FILES: u64 = 20;
 /// Runs `count` cycles on a booted cluster; the steepest trend, in words.
 pub fn run(stage: &Stage, count: usize) -> Result<String> {
     let mut free: Vec<Vec<f64>> = vec![Vec::new(); stage.cluster.nodes().len()];
-    let mut before = stage.cluster.footprints()?;
+    let mut before = stage.cluster.weighed_footprints()?;
     for cycle in 0..count + WARM_UP {
         stage.rampool(&plain_words())?.ok()?;
         let mut log = Log::default();

@@ -103,7 +103,7 @@ const NOT_NOW: i32 = 4;
 
 /// How soon the same is possible again after a move that was undone: the node that was to join
 /// gives back its piece first, once the head that let go of it answers.
-const OPEN_AGAIN: Duration = Duration::from_secs(60);
+const OPEN_AGAIN: Duration = Duration::from_secs(300);
 
 /// Types the same again, until it is possible.
 fn again(stage: &Stage, cast: &Cast) -> Result<()> {

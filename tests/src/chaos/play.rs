@@ -22,7 +22,7 @@ const FILES: u64 = 60;
 const WORK: Duration = Duration::from_secs(2);
 
 /// How long the load may take to see its last round through.
-pub const LAST_ROUND: Duration = Duration::from_secs(90);
+pub const LAST_ROUND: Duration = Duration::from_secs(300);
 
 /// What a played cell showed, beyond that it held what is promised.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ pub fn play(stage: &Stage, cell: Cell, seed: u64) -> Result<Findings> {
     let Verdict::Runs(promise) = verdict(&cell) else { bail!("{cell} makes no sense") };
     let cast = Cast::of(cell, seed);
     stage.shut_other_head()?;
-    let before = stage.cluster.footprints().context("before")?;
+    let before = stage.cluster.weighed_footprints().context("before")?;
     let findings = match cell.moment.phase() {
         Phase::Up(step) => during_up(stage, &cast, step)?,
         Phase::Idle => while_idle(stage, &cast, promise)?,
@@ -148,7 +148,7 @@ fn under_load(stage: &Stage, cast: &Cast, promise: Promise) -> Result<Findings> 
             (report, seen)
         }
         // Nobody is left to be asked; what was told so far shows that there was load.
-        _ => (load.wait_errors(WORK + WORK)?, String::new()),
+        _ => (load.wait_errors(LAST_ROUND)?, String::new()),
     };
     let acknowledged = report.log.acknowledged();
     ensure!(acknowledged > 0, "the witness had nothing to lose: {:?}", report.errors);

@@ -10,9 +10,10 @@ use serde::Deserialize;
 pub const END: &str = "/run/load.end";
 
 /// What two rounds have in common. Each round has a seed of its own, which is part of every
-/// block: a block of the round before is found by fio.
-const OPTIONS: &str = "--output-format=json --verify=crc32c --verify_fatal=1 --bs=4k --size=4M \
-    --rw=randwrite --rate_iops=1000 --fallocate=none";
+/// block: a block of the round before is found by fio. It is no measurement: a few hundred
+/// requests a second notice all that a fault does, and leave the cores to who mends it.
+const OPTIONS: &str = "--output-format=json --verify=crc32c --verify_fatal=1 --bs=4k --size=2M \
+    --rw=randwrite --rate_iops=250 --fallocate=none";
 
 /// The two jobs: 4 KiB at depth 8 past the cache; through it, forced out every 16 blocks.
 const JOBS: &str = "--name=direct --filename=$M/direct --ioengine=libaio --iodepth=8 --direct=1 \

@@ -43,9 +43,8 @@ impl SlurmCluster {
     /// `compute` nodes that run jobs, `n2` and on, and `n1`; `name` is the lab's.
     #[must_use]
     pub fn builder(name: &str, compute: u8) -> Builder {
-        let rampool = Cluster::builder(name, compute + 1)
-            .party(PARTY)
-            .controller(&site::jobs_yaml());
+        let rampool =
+            Cluster::builder(name, compute + 1).party(PARTY).controller(&site::jobs_yaml());
         Builder { rampool, compute, memory_mib: 640 }.memory_mib(640)
     }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::tls_yaml;
+use crate::cluster::{TLS, tls_yaml};
 
 /// A file of every node: its path there, mode and text.
 pub type File = (&'static str, u32, String);
@@ -59,7 +59,7 @@ deadline: {DEADLINE}s
 node_deadline: {NODE_DEADLINE}s
 {}",
         PROFILES.join(", "),
-        tls_yaml(party)
+        tls_yaml(TLS, party)
     )
 }
 

@@ -13,12 +13,12 @@ use super::log::{Fate, Line, Log};
 /// So many files live at a time; then the oldest goes for each new one.
 const LIVING: u64 = 400;
 
-/// A file's removal is told so many files ahead, half a second or more: what was told last may
+/// A file's removal is told so many files ahead, two seconds or more: what was told last may
 /// still be on its way when the node loses its power, and the removal be on the disk.
 const AHEAD: u64 = 100;
 
 /// Between two files: the witness watches for what gets lost, and does not compete with fio.
-pub const PAUSE: Duration = Duration::from_millis(5);
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 fn path_of(root: &Path, number: u64) -> PathBuf {
     root.join(contents::folder(number)).join(contents::name(number))

@@ -9,7 +9,7 @@ mod enter;
 mod inner;
 mod links;
 mod table;
-mod uml;
+pub(crate) mod uml;
 
 pub use enter::enter;
 pub use inner::keep;

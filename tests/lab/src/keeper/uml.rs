@@ -26,6 +26,11 @@ pub(super) const INITRAMFS: &str = "initramfs";
 pub(super) const SHIM: &str = "xsave_shim.so";
 pub(super) const UML_DIR: &str = "uml";
 
+/// The argument that names a node's kernel.
+pub(crate) fn umid(node: NodeId) -> String {
+    format!("umid={node}")
+}
+
 /// The kernel's arguments for a node.
 pub(super) fn arguments(spec: &LabSpec, node: NodeId) -> Vec<String> {
     let link = |index: u8, tap: &str, mac: &str| {
@@ -35,7 +40,7 @@ pub(super) fn arguments(spec: &LabSpec, node: NodeId) -> Vec<String> {
         format!("mem={}M", spec.memory_mib),
         format!("initrd={INITRAMFS}"),
         format!("ubd0r={IMAGE}"),
-        format!("umid={node}"),
+        umid(node),
         format!("uml_dir={UML_DIR}/"),
         format!("hostfs={SHARE}"),
         link(0, &node.data_tap(), &node.data_mac()),

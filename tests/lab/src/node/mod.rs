@@ -59,6 +59,12 @@ impl Node {
         self.id.data_addr()
     }
 
+    /// Its address on its management link, which is never cut.
+    #[must_use]
+    pub fn management_addr(&self) -> Ipv4Addr {
+        self.id.management_addr()
+    }
+
     /// How it is.
     ///
     /// # Errors
