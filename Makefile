@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-slurm test test-slurm bench chaos fuzz lab release packages image programs fmt lint unit end-to-end
+.PHONY: help demo demo-slurm test test-slurm test-own bench chaos fuzz lab release packages image \
+	programs fmt lint unit end-to-end
 
 CARGO ?= cargo
 # Which random orders and which sample of the fault matrix `make test` tries. What lands must not
@@ -53,6 +54,10 @@ test: packages fmt lint unit image end-to-end
 # What takes minutes is ignored by `make test`.
 test-slurm: image
 	@$(TIMED) 'real Slurm jobs, all' $(CARGO) test --workspace --features lab --test slurm -- --include-ignored --nocapture --test-threads=1
+
+# Jobs whose nodes lend and use at once, at their limit, for minutes; `make test` has ten seconds.
+test-own: image
+	@$(TIMED) 'own mode at its limit' $(CARGO) test -p rampool-agent --features lab --test lab own:: -- --ignored --nocapture
 
 packages:
 	@$(TIMED) packages tests/install-packages

@@ -42,6 +42,7 @@ fn attach_second(head: &Agent, exports: &[Export]) -> v1::AttachResponse {
         initiator: SECOND_HEAD.to_owned(),
         exports: exports.to_vec(),
         patience_seconds: 8,
+        ..Default::default()
     })
     .unwrap()
 }

@@ -352,6 +352,7 @@ impl Agent {
             initiator: HEAD.to_owned(),
             exports: exports.to_vec(),
             patience_seconds: 8,
+            ..Default::default()
         })
     }
 

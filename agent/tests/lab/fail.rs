@@ -43,6 +43,7 @@ fn attach(trio: &Trio<'_>) {
             initiator: HEAD.to_owned(),
             exports: trio.exports.clone(),
             patience_seconds: PATIENCE,
+            ..Default::default()
         })
         .unwrap();
 }

@@ -24,7 +24,7 @@ fn a_jobs_tasks_use_its_pool_and_what_memory_is_left() {
     );
 }
 
-const JOB: u32 = 17;
+pub(crate) const JOB: u32 = 17;
 const LENT: u64 = 192;
 
 fn up(trio: &Trio<'_>) {
@@ -72,7 +72,7 @@ fn by(node: &Node, uid: u32, argv: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn ask(node: &Node, uid: u32, question: &str) -> String {
+pub(crate) fn ask(node: &Node, uid: u32, question: &str) -> String {
     by(node, uid, &["perl", "-e", ASK, question]).ok().unwrap()
 }
 
@@ -117,16 +117,16 @@ fn tasks_of_the_job_alone_are_answered(trio: &Trio<'_>) {
     trio.down();
 }
 
-const CGROUP: &str = "/sys/fs/cgroup/system.slice/n1_slurmstepd.scope/job_17";
+pub(crate) const CGROUP: &str = "/sys/fs/cgroup/system.slice/n1_slurmstepd.scope/job_17";
 
-/// What slurmd and slurmstepd do for a job of 384 MiB.
-const SLURM: &str = "cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; \
+/// What slurmd and slurmstepd do for a job.
+pub(crate) const SLURM: &str = "cd /sys/fs/cgroup; echo +memory > cgroup.subtree_control; \
     mkdir -p system.slice; echo +memory > system.slice/cgroup.subtree_control; \
     mkdir system.slice/n1_slurmstepd.scope; \
     echo +memory > system.slice/n1_slurmstepd.scope/cgroup.subtree_control; \
     mkdir system.slice/n1_slurmstepd.scope/job_17";
 
-const SLURM_ENDS: &str = "cd /sys/fs/cgroup/system.slice; \
+pub(crate) const SLURM_ENDS: &str = "cd /sys/fs/cgroup/system.slice; \
     rmdir n1_slurmstepd.scope/job_17 n1_slurmstepd.scope; cd ..; rmdir system.slice";
 
 fn a_job_has_less_memory_by_what_its_node_lends(trio: &Trio<'_>) {

@@ -19,6 +19,7 @@ fn up(trio: &Trio<'_>, layout: VolumeLayout, patience_seconds: u32) {
         initiator: HEAD.to_owned(),
         exports: trio.exports.clone(),
         patience_seconds,
+        ..Default::default()
     };
     trio.head.attach(attach).unwrap();
     trio.head.assemble(layout, &trio.exports).unwrap();

@@ -50,6 +50,7 @@ impl<'a> Ring<'a> {
                 initiator: HEAD.to_owned(),
                 exports: exports.to_vec(),
                 patience_seconds: PATIENCE,
+                ..Default::default()
             })
             .unwrap();
     }

@@ -56,7 +56,12 @@ fn up(trio: &Trio<'_>, point: &str) {
 
 fn check(agent: &Agent, role: SharingRole, point: &str) -> Answer<v1::CheckSharingResponse> {
     let mount_point = point.to_owned();
-    agent.check_sharing(v1::CheckSharingRequest { pool: demo(), role: role.into(), mount_point })
+    agent.check_sharing(v1::CheckSharingRequest {
+        pool: demo(),
+        role: role.into(),
+        mount_point,
+        lends: false,
+    })
 }
 
 fn share(trio: &Trio<'_>, clients: &[&str]) -> Answer<v1::ShareFilesystemResponse> {

@@ -179,6 +179,7 @@ pub fn calls_of(
                 .filter_map(|number| exports.get(&record.member(number).donor).cloned())
                 .collect(),
             patience_seconds: placement.patience_seconds,
+            sparing: placement.clients.iter().any(|client| lends(record, &client.node)),
         }),
         Step::AssembleVolume => Call::AssembleVolume(assemble(record, exports)),
         Step::MakeFilesystem => Call::MakeFilesystem(MakeFilesystemRequest {
@@ -197,7 +198,9 @@ pub fn calls_of(
             formed: record.formed,
             private: record.spec.private,
         }),
-        Step::CheckClient(_) => Call::CheckSharing(check_sharing(SharingRole::Client, record)),
+        Step::CheckClient(_) => {
+            Call::CheckSharing(check_sharing(SharingRole::Client, node_of(step, record), record))
+        }
         Step::Share => Call::ShareFilesystem(ShareFilesystemRequest {
             pool,
             clients: placement.clients.iter().map(|client| client.address.clone()).collect(),
@@ -232,7 +235,7 @@ pub fn calls_of(
     let node = node_of(step, record);
     let mut calls = vec![(node.to_owned(), call)];
     if step == Step::CheckHead && record.is_shared() {
-        let check = check_sharing(SharingRole::Head, record);
+        let check = check_sharing(SharingRole::Head, node, record);
         calls.push((node.to_owned(), Call::CheckSharing(check)));
     }
     let may_be_shown = matches!(
@@ -245,12 +248,18 @@ pub fn calls_of(
     calls
 }
 
-fn check_sharing(role: SharingRole, record: &PoolRecord) -> CheckSharingRequest {
+fn check_sharing(role: SharingRole, node: &str, record: &PoolRecord) -> CheckSharingRequest {
     CheckSharingRequest {
         pool: Some(PoolId::from(&record.assembly)),
         role: role.into(),
         mount_point: record.placement.mount_point.clone(),
+        lends: lends(record, node),
     }
+}
+
+/// Whether a node that uses the pool lends to it too.
+fn lends(record: &PoolRecord, node: &str) -> bool {
+    record.members().any(|piece| piece.donor == node)
 }
 
 /// What ends the access of all earlier heads once more: an export that a call asked for before

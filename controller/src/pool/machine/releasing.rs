@@ -63,6 +63,10 @@ impl Machine {
         release.again = false;
         release.owed.clear();
         let force = release.force;
+        if release.head != Part::Clean {
+            // Until the head has let go, a mount that was asked for before may come about late.
+            release.clients.fill(Part::Held);
+        }
         let held = release.clients.iter().enumerate().filter(|(_, part)| **part != Part::Clean);
         let clients: Vec<Step> = held.map(|(client, _)| Step::UnmountShare(client)).collect();
         if clients.is_empty() { self.free_head() } else { self.call(clients, force) }
