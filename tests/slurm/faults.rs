@@ -99,21 +99,26 @@ fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Fields> {
     Ok(fields)
 }
 
-/// Does something while a job's pool is half made: `n3`, which lends to it, does not answer then.
+/// Stands before `mkfs.ext4` on a head: waits, where it is told to, and says so.
+const WAITING_MKFS: &str = "#!/bin/sh\nif [ -e /run/hold ]; then touch /run/holds; fi\n\
+    while [ -e /run/hold ]; do sleep 0.1; done\nexec /usr/sbin/mke2fs -t ext4 \"$@\"\n";
+
+/// Does something while a job's pool is half made: its head, `n2`, is at the file system.
 fn while_its_pool_is_made<'a>(
     slurm: &'a SlurmCluster,
     script: &str,
     act: impl FnOnce(&Job<'a>) -> Result<()>,
 ) -> Result<Job<'a>> {
-    let n3 = slurm.cluster.node("n3");
-    n3.sh("kill -STOP $(pidof rampool-agent)")?;
+    let head = slurm.cluster.node("n2");
+    head.sh("rm -f /usr/sbin/mkfs.ext4 /run/holds; touch /run/hold")?;
+    head.write_file("/usr/sbin/mkfs.ext4", 0o755, WAITING_MKFS)?;
     let job = submit(slurm, script)?;
-    let pool = format!("job-{}-1", job.id);
-    let acted = slurm
-        .cluster
-        .until_pool(&pool, "being made", SOON, |pool| pool["state"] == "creating")
-        .and_then(|_| act(&job));
-    n3.sh("kill -CONT $(pidof rampool-agent)")?;
+    let acted = until("at the file system", SOON, || {
+        let there = head.exec(["test", "-e", "/run/holds"])?.status.success();
+        Ok(if there { Ok(()) } else { Err(job.show()?) })
+    })
+    .and_then(|()| act(&job));
+    head.sh("rm /run/hold")?;
     acted.map(|()| job)
 }
 
@@ -143,9 +148,11 @@ fn queued_again(slurm: &SlurmCluster) -> Result<()> {
     until_running(slurm, &job)?;
     slurm.slurm(&["scontrol", "requeue", &job.id.to_string()])?;
     start_again(&job)?;
-    // Its output begins anew.
-    let output = until_running(slurm, &job)?;
-    ensure!(output.contains("run=1"), "{output}");
+    // Its output begins anew, but not at once.
+    until("running again", SOON, || {
+        let output = job.output().unwrap_or_default();
+        Ok(if output.contains("run=1") { Ok(()) } else { Err(output) })
+    })?;
     slurm
         .cluster
         .until_pool(&format!("job-{}-2", job.id), "ready", SOON, |pool| pool["state"] == "ready")?;
