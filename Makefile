@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos fuzz lab release test-own packages image programs fmt lint unit end-to-end
+.PHONY: help demo demo-slurm test test-slurm test-own bench chaos fuzz lab release packages image \
+	programs fmt lint unit end-to-end
 
 CARGO ?= cargo
 # Which random orders and which sample of the fault matrix `make test` tries. What lands must not
@@ -17,7 +18,9 @@ TIMED := tests/timed
 
 help:
 	@echo 'make demo    pool the memory of four nodes, use it, give it back'
+	@echo 'make demo-slurm  a Slurm job finds its scratch, uses it, and the memory is given back'
 	@echo 'make test    every test: format, lints, unit, property, doc, end to end'
+	@echo 'make test-slurm  all that is tried with real Slurm jobs; make test has the core of it'
 	@echo 'make bench   the pool by rampool beside the same pool by hand'
 	@echo 'make chaos   hit every part of a pool at every moment of its life; hours'
 	@echo 'make fuzz    property tests, with new seeds for FUZZ minutes'
@@ -27,6 +30,9 @@ help:
 # other features of their dependencies, and build those again.
 demo: release
 	@exec $(TARGET)/release/rampool-demo
+
+demo-slurm: release
+	@exec $(TARGET)/release/rampool-demo-slurm
 
 bench: release
 	@exec $(TARGET)/release/rampool-bench $(BENCH)
@@ -44,6 +50,10 @@ release: packages
 
 test: packages fmt lint unit image end-to-end
 	@echo 'test: ok'
+
+# What takes minutes is ignored by `make test`.
+test-slurm: image
+	@$(TIMED) 'real Slurm jobs, all' $(CARGO) test --workspace --features lab --test slurm -- --include-ignored --nocapture --test-threads=1
 
 # Jobs whose nodes lend and use at once, at their limit, for minutes; `make test` has ten seconds.
 test-own: image

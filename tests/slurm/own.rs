@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::CONTROLLER;
-use rampool_e2e::slurm::SlurmCluster;
 use rampool_e2e::slurm::cluster::USER;
+use rampool_e2e::slurm::{SlurmCluster, site};
 
 /// Lends this much of each node of the job.
-pub(crate) const PROFILES: &str = "  moreIOPS:\n    lend: own\n    size_per_donor: 128MiB\n";
+pub(crate) const PROFILES: &str =
+    "  moreIOPS:\n    lend: own\n    fs: ext4\n    size_per_donor: 128MiB\n";
 
 /// From submission to the end, for a job that does little: several times what it takes on a
 /// machine that does nothing else.
@@ -28,7 +29,7 @@ echo end
 ";
 
 pub(crate) fn boot(name: &str, compute: u8) -> Result<SlurmCluster> {
-    SlurmCluster::builder(name, compute).profiles(PROFILES).boot()
+    SlurmCluster::builder(name, compute).profiles(PROFILES).keeping_facts().boot()
 }
 
 #[test]
@@ -39,6 +40,7 @@ fn jobs_of_four_nodes_and_of_one_find_their_scratch_and_the_memory_is_given_back
         slurm.ensure_given_back(&before, SOON).context("after the job of four nodes")?;
         a_job_of(slurm, &["n2"])?;
         slurm.ensure_given_back(&before, SOON).context("after the job of one node")?;
+        what_these_nodes_cannot_give_is_refused_at_submission(slurm)?;
         steps_without_a_script(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after srun and salloc")?;
         an_array_has_a_pool_a_task(slurm)?;
@@ -62,11 +64,20 @@ fn a_job_of(slurm: &SlurmCluster, nodes: &[&str]) -> Result<()> {
     ensure!(count_of(&format!("dir={path}")) == 1, "{output}");
     ensure!(count_of(&format!("own={USER},700")) == 1, "{output}");
     for (index, node) in nodes.iter().enumerate() {
-        let kind = if index == 0 { "xfs" } else { "nfs" };
+        let kind = if index == 0 { "ext2/ext3" } else { "nfs" };
         ensure!(count_of(&format!("{node} sees {USER},700,{kind}")) == 1, "{output}");
         ensure!(count_of(&format!("{node} read {}", nodes.join(" "))) == 1, "{output}");
     }
     ensure!(output.matches("MEMORY").count() == 1, "told more than once: {output}");
+    Ok(())
+}
+
+/// By what the controller heard of them.
+fn what_these_nodes_cannot_give_is_refused_at_submission(slurm: &SlurmCluster) -> Result<()> {
+    let facts = slurm.cluster.node(CONTROLLER).sh(&format!("cat {}", site::FACTS))?;
+    let wanted = ["-N2", "-C", "moreIOPS", "--comment=rampool:size=2G"];
+    let said = slurm.refusal(&wanted, EVERYWHERE).with_context(|| facts)?;
+    ensure!(said.contains("size=2G is more than the nodes of this job can lend"), "{said}");
     Ok(())
 }
 
@@ -89,8 +100,8 @@ fn steps_without_a_script(slurm: &SlurmCluster) -> Result<()> {
 /// Two of its tasks share a node.
 fn an_array_has_a_pool_a_task(slurm: &SlurmCluster) -> Result<()> {
     let script = "#!/bin/sh\ntouch $RAMPOOL_DIR/mine\nls $RAMPOOL_DIR | grep -c mine
-until [ $(squeue -h -t running -o %i | wc -l) = 2 ]; do sleep 0.3; done
-mount | grep -c \" on /rampool/\"\n";
+meet() { touch /tmp/$1-$SLURM_ARRAY_TASK_ID; until [ -e /tmp/$1-1 ] && [ -e /tmp/$1-2 ]; do sleep 0.3; done; }
+meet here\nmount | grep -c ' on /rampool/'\nmeet counted\n";
     let options = ["-N1", "-wn2", "-C", "moreIOPS", "--array=1-2", "--mem=250"];
     let array = slurm.submit(&options, script)?;
     let listing = slurm.slurm(&["squeue", "-h", "-r", "-o", "%A"])?;

@@ -10,9 +10,6 @@ use rampool_proto::size::GIB;
 use rampool_proto::v1::Redundancy;
 use rampool_slurm::facts::{Facts, JobProfile, Lend};
 
-/// Where slurmctld's script looks for them.
-const FACTS: &str = "/run/rampool-slurm/facts";
-
 const SCRIPT: &str = "#!/bin/sh\ncd $RAMPOOL_DIR\n";
 
 fn facts() -> Facts {
@@ -35,7 +32,7 @@ fn facts() -> Facts {
 fn what_can_never_be_is_refused_with_a_sentence_and_all_else_is_accepted() -> Result<()> {
     SlurmCluster::builder("submission", 2).boot()?.run(|slurm| {
         let n1 = slurm.cluster.node(CONTROLLER);
-        let tell = |facts: &Facts| n1.write_file(FACTS, 0o644, facts.to_string());
+        let tell = |facts: &Facts| n1.write_file(site::FACTS, 0o644, facts.to_string());
         tell(&facts())?;
         refused_scripts(slurm)?;
         refused_options(slurm)?;
@@ -46,7 +43,7 @@ fn what_can_never_be_is_refused_with_a_sentence_and_all_else_is_accepted() -> Re
         let old = facts().written - Duration::from_secs(7200);
         tell(&Facts { written: old, ..facts() })?;
         accepted_without_facts(slurm).context("with facts of two hours ago")?;
-        n1.sh(&format!("rm {FACTS}"))?;
+        n1.sh(&format!("rm {}", site::FACTS))?;
         accepted_without_facts(slurm).context("without facts")
     })
 }

@@ -1,6 +1,8 @@
 //! The file from which `job_submit.lua` knows what could never come true.
 
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -89,6 +91,8 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let new = path.with_extension("new");
     let mut file = std::fs::File::create(&new)?;
+    // Whatever the process's umask says.
+    file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(new, path)

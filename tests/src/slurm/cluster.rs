@@ -91,6 +91,23 @@ impl SlurmCluster {
         Ok(Fields::parse(&self.slurm(&["scontrol", "-o", "show", "node", node])?))
     }
 
+    /// A node's fields, once they are so.
+    ///
+    /// # Errors
+    /// When it is not so `within` that time, with the fields then.
+    pub fn until_node(
+        &self,
+        node: &str,
+        what: &str,
+        within: Duration,
+        so: impl Fn(&Fields) -> bool,
+    ) -> Result<Fields> {
+        until(&format!("{node} {what}"), within, || {
+            let fields = self.show_node(node)?;
+            Ok(if so(&fields) { Ok(fields) } else { Err(fields) })
+        })
+    }
+
     /// Returns once every node waits for jobs, and no job is ending.
     ///
     /// # Errors
@@ -126,12 +143,25 @@ impl SlurmCluster {
         Ok(())
     }
 
-    /// Starts slurmctld (again).
+    /// Ends slurmctld as `kill -9` does, and waits until it is gone.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not run.
+    pub fn kill_slurmctld(&self) -> Result<()> {
+        self.cluster.kill_program(CONTROLLER, "slurmctld")
+    }
+
+    /// Starts slurmctld again, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
     pub fn start_slurmctld(&self) -> Result<()> {
-        self.slurm(&["slurmctld"]).map(drop)
+        self.slurm(&["slurmctld"])?;
+        until("answered by slurmctld", READY_DEADLINE, || {
+            let said = self.cluster.node(CONTROLLER).exec(["scontrol", "ping"])?;
+            let words = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+            Ok(if words.contains("is UP") { Ok(()) } else { Err(words) })
+        })
     }
 }
 
@@ -151,10 +181,10 @@ impl Builder {
         self
     }
 
-    /// Further lines of controller.yaml.
+    /// The controller keeps the facts that job_submit.lua reads.
     #[must_use]
-    pub fn controller(mut self, yaml: &str) -> Self {
-        self.rampool = self.rampool.controller(yaml);
+    pub fn keeping_facts(mut self) -> Self {
+        self.rampool = self.rampool.controller(&format!("  facts: {}\n", site::FACTS));
         self
     }
 

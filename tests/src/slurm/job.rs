@@ -71,7 +71,11 @@ impl Job<'_> {
     /// When slurmctld does not answer, or does not know it any more.
     pub fn show(&self) -> Result<Fields> {
         let words = ["scontrol", "-o", "show", "job", &self.id.to_string()];
-        Ok(Fields::parse(&self.slurm.slurm(&words)?))
+        let listing = self.slurm.slurm(&words)?;
+        // Of a number that is an array's too, all tasks are shown.
+        let own = format!("JobId={} ", self.id);
+        let line = listing.lines().find(|line| line.starts_with(&own));
+        line.map(Fields::parse).with_context(|| format!("no job {}: {listing}", self.id))
     }
 
     /// Its fields, once they are so.

@@ -69,6 +69,9 @@ pub fn jobs_yaml() -> String {
     format!("jobs:\n  cluster: {CLUSTER}\n  grace: {GRACE}s\n")
 }
 
+/// A further line of that section: where job_submit.lua looks for what the controller knows.
+pub const FACTS: &str = "/run/rampool-slurm/facts";
+
 /// How long the controller waits for Epilogs of jobs that are over, in seconds: longer than
 /// KillWait below.
 const GRACE: u64 = 10;
