@@ -1,8 +1,6 @@
 //! Jobs that do not end by themselves, and what breaks around them: each ends with the memory
 //! free, and no job or node hangs.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::footprint::Footprint;
