@@ -17,6 +17,11 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// that a dead peer is known within twice this.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
+/// A server gives its silent clients up later: it is for clients to find servers dead. One that
+/// reserves memory on a busy node may itself be the one that did not run for seconds, with the
+/// answer waiting in its socket.
+const LET_GO: Duration = Duration::from_secs(20);
+
 /// Calls one peer may have open at once.
 const CALLS_PER_CONNECTION: usize = 256;
 
@@ -102,7 +107,7 @@ impl Credentials {
             .tls_config(tls)?
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
             .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE)))
+            .http2_keepalive_timeout(Some(LET_GO)))
     }
 
     /// Where `address` (host:port) can be reached as `name`, which its certificate must carry.
