@@ -38,6 +38,7 @@ macro_rules! cases {
 }
 
 #[test]
+#[ignore = "minutes: `make test-slurm`"]
 fn a_job_that_is_ended_gives_its_memory_back() -> Result<()> {
     boot("ended", 3)?.run(|slurm| {
         each(

@@ -8,6 +8,7 @@ use rampool_e2e::slurm::SlurmCluster;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
+#[ignore = "minutes: `make test-slurm`"]
 fn a_job_without_a_pool_runs() -> Result<()> {
     SlurmCluster::builder("plain", 2).boot()?.run(|slurm| {
         let job = slurm.submit(&["-N2"], "#!/bin/sh\nsrun hostname | sort\n")?;

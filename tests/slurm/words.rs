@@ -40,6 +40,7 @@ fn wait_for<T>(future: impl Future<Output = T>) -> Result<T> {
 }
 
 #[test]
+#[ignore = "minutes: `make test-slurm`"]
 fn slurm_is_understood() -> Result<()> {
     SlurmCluster::builder("words", 2).boot()?.run(|slurm| {
         let (_folder, commands) = carried(slurm)?;
