@@ -88,4 +88,4 @@ image: programs
 
 # Two labs at a time: much of a fault's time is waiting.
 end-to-end: image
-	@RAMPOOL_CHAOS_SEED=$(SEED) $(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=2
+	@RAMPOOL_CHAOS_SEED=$(SEED) PROPTEST_RNG_SEED=$(SEED) $(TIMED) 'end to end, all suites' $(CARGO) test --workspace --features lab --test '*' -- --test-threads=2

@@ -119,7 +119,9 @@ local function bytes_of(text)
 		refuse('rampool: size "%s": write the unit, as in %sG or %sT', text, whole, whole)
 	end
 	fraction = fraction:gsub("0+$", "")
-	if #fraction > 3 or (fraction ~= "" and base ~= 1000 and tonumber("0." .. fraction) % 0.125 ~= 0) then
+	-- Eighths of powers of 1024 are whole, and thousandths of powers of 1000; of a byte nothing is.
+	local eighths = base == 1000 or tonumber("0." .. fraction .. "0") % 0.125 == 0
+	if fraction ~= "" and (#fraction > 3 or multiple == 1 or not eighths) then
 		refuse('rampool: size "%s" is no whole number of bytes: write it in a smaller unit', text)
 	end
 	local bytes = tonumber(number) * multiple

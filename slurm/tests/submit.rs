@@ -129,6 +129,7 @@ fn what_can_never_be_is_refused_with_what_to_change() {
     let submitter = Submitter::new(&facts().to_string());
     for (job, words) in [
         (&[("features", "moreIOPS"), ("script", "#RAMPOOL size=200\n")][..], "write the unit"),
+        (&[("features", "moreIOPS"), ("script", "#RAMPOOL size=0.5B\n")], "whole number of bytes"),
         (&[("features", "moreIOPS"), ("script", "#RAMPOOL big\n")], "NAME=VALUE"),
         (&[("features", "moreIOPS"), ("script", "#RAMPOOL speed=9\n")], "no option \"speed\""),
         (&[("features", "moreIOPS"), ("comment", "rampool:redundancy=raid1")], "mirror, parity"),
