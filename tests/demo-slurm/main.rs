@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 fn demo() -> Result<()> {
     say("three real kernels: n1 has slurmctld and rampool's controller, n2 and n3 run jobs");
     let begin = Instant::now();
-    let cluster = SlurmCluster::builder("demo-slurm", 2).memory_mib(768).profiles(PROFILES).boot();
+    let cluster = SlurmCluster::builder("demo-slurm", 2).profiles(PROFILES).boot();
     let cluster = cluster.context("boot the cluster")?;
     println!("booted, every node idle: {:.1} s", begin.elapsed().as_secs_f64());
     cluster.run(use_slurm)
