@@ -203,7 +203,9 @@ fn the_controller_is_down_when_it_starts(slurm: &SlurmCluster) -> Result<()> {
     slurm.cluster.kill_program(CONTROLLER, "rampool-controller")?;
     let job = submit(slurm, LET_GO)?;
     // PrologSlurmctld waits for the controller, then gives up: Slurm queues the job again.
-    let fields = job.until("queued again", SOON, |fields| fields.get("Restarts") == "1")?;
+    let fields = job.until("queued again", SOON, |fields| {
+        fields.get("Restarts") == "1" && fields.get("JobState") == "PENDING"
+    })?;
     ensure!(fields.get("Reason") == "BeginTime", "{fields}");
     slurm.until_idle(SOON)?;
     slurm.cluster.start_controller()?;
