@@ -203,10 +203,10 @@ fn the_controller_is_down_when_it_starts(slurm: &SlurmCluster) -> Result<()> {
     slurm.cluster.kill_program(CONTROLLER, "rampool-controller")?;
     let job = submit(slurm, LET_GO)?;
     // PrologSlurmctld waits for the controller, then gives up: Slurm queues the job again.
-    let fields = job.until("queued again", SOON, |fields| {
-        fields.get("Restarts") == "1" && fields.get("JobState") == "PENDING"
+    // Slurm's reason follows when it next looks at the queue.
+    job.until("queued again", SOON, |fields| {
+        fields.get("Restarts") == "1" && fields.get("Reason") == "BeginTime"
     })?;
-    ensure!(fields.get("Reason") == "BeginTime", "{fields}");
     slurm.until_idle(SOON)?;
     slurm.cluster.start_controller()?;
     start_again(&job)?;
