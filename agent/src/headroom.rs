@@ -13,7 +13,6 @@
 //! also by the agent that follows one that was killed. What a site wrote meanwhile stays.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 
 use rampool_proto::pool_name::PoolName;
@@ -24,7 +23,7 @@ use crate::configfs;
 use crate::memory::MIB;
 use crate::mount;
 use crate::node::Node;
-use crate::outcome::{During, Outcome, failure, refused};
+use crate::outcome::{During, Outcome, failure};
 use crate::ramdisk;
 use crate::share;
 use crate::volume;
@@ -130,7 +129,7 @@ fn cap(total: u64, files: (&str, &str), found: (u64, u64), most: u64) -> Option<
 /// lends and which it uses, the site's otherwise.
 pub(crate) fn settle(node: &Node) -> Outcome<()> {
     let _turn = node.headroom_turn();
-    let noted = read_note(node)?;
+    let noted: Option<Vec<Setting>> = whole_file::read(&note(node))?;
     let outcome = match (lends_and_uses(node)?, noted) {
         (true, Some(noted)) => apply(node, &noted),
         (true, None) => {
@@ -213,19 +212,11 @@ fn note(node: &Node) -> PathBuf {
     node.roots.run.join("headroom")
 }
 
-fn read_note(node: &Node) -> Outcome<Option<Vec<Setting>>> {
-    let path = note(node);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(&path, "read it", error)),
-    };
-    serde_json::from_slice(&text).map(Some).map_err(|error| refused(&path, "read it", error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use crate::node::tests::{fake, remember};
     use proptest::prelude::*;
 

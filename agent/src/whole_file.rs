@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::outcome::{Change, Outcome, refused};
 
 /// Begins the name of what is not whole yet.
@@ -27,6 +29,16 @@ pub(crate) fn write(path: &Path, text: &[u8], mode: u32) -> Outcome<()> {
         fs::rename(&draft, path)
     };
     attempt().map_err(|error| refused(path, "write it", error))
+}
+
+/// What a file holds, as JSON; nothing where there is none.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Outcome<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(path, "read it", error)),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| refused(path, "read it", error))
 }
 
 /// Removes the file, and what is left of one that was never whole.

@@ -2,7 +2,6 @@
 //! that a reboot empties, as it empties the job's pool.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
@@ -95,14 +94,7 @@ pub fn prepare(node: &Node) -> Outcome<()> {
 
 /// The note of a job, if it has one.
 pub(super) fn read(node: &Node, id: u32) -> Outcome<Option<Note>> {
-    let path = path(node, id);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(&path, "read it", error)),
-    };
-    let note = serde_json::from_slice(&text).map_err(|error| refused(&path, "read it", error))?;
-    Ok(Some(note))
+    whole_file::read(&path(node, id))
 }
 
 /// Writes a note, whole: whoever reads meanwhile reads the last one.
