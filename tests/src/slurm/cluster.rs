@@ -14,6 +14,9 @@ use crate::until::until;
 /// How long the daemons may take from their start until all nodes can be given to jobs.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Memory of each node, in MiB: the lab's floor leaves it enough to lend to a pool that it uses.
+const MEMORY_MIB: u64 = 640;
+
 /// How much less memory a node may have after a job for other reasons: what Slurm's daemons
 /// logged (a file in memory) and keep of the job, and the kernel of what it once loaded. A job's
 /// share of a pool is many times as much.
@@ -36,7 +39,6 @@ pub struct SlurmCluster {
 pub struct Builder {
     rampool: cluster::Builder,
     compute: u8,
-    memory_mib: u64,
 }
 
 impl SlurmCluster {
@@ -45,7 +47,7 @@ impl SlurmCluster {
     pub fn builder(name: &str, compute: u8) -> Builder {
         let rampool =
             Cluster::builder(name, compute + 1).party(PARTY).controller(&site::jobs_yaml());
-        Builder { rampool, compute, memory_mib: 640 }.memory_mib(640)
+        Builder { rampool: rampool.memory_mib(MEMORY_MIB), compute }
     }
 
     /// Uses it; where that fails, the nodes' consoles and the programs' logs are printed.
@@ -166,14 +168,6 @@ impl SlurmCluster {
 }
 
 impl Builder {
-    /// Memory of each node, in MiB; 640 where not said.
-    #[must_use]
-    pub fn memory_mib(mut self, mib: u64) -> Self {
-        self.memory_mib = mib;
-        self.rampool = self.rampool.memory_mib(mib);
-        self
-    }
-
     /// Named profiles, as they stand under `profiles:` in controller.yaml.
     #[must_use]
     pub fn profiles(mut self, yaml: &str) -> Self {
@@ -193,9 +187,8 @@ impl Builder {
     /// # Errors
     /// When something does not start.
     pub fn boot(self) -> Result<SlurmCluster> {
-        let (compute, memory_mib) = (self.compute, self.memory_mib);
-        let key = munge_key()?;
-        let cluster = self.rampool.boot_with(|lab| install(lab, compute, memory_mib, &key))?;
+        let (compute, key) = (self.compute, munge_key()?);
+        let cluster = self.rampool.boot_with(|lab| install(lab, compute, &key))?;
         let compute = cluster.nodes().iter().filter(|node| *node != CONTROLLER).cloned().collect();
         let cluster = SlurmCluster { cluster, compute };
         cluster
@@ -205,15 +198,10 @@ impl Builder {
     }
 }
 
-fn install(
-    mut lab: rampool_lab::Builder,
-    compute: u8,
-    memory_mib: u64,
-    key: &[u8],
-) -> rampool_lab::Builder {
+fn install(mut lab: rampool_lab::Builder, compute: u8, key: &[u8]) -> rampool_lab::Builder {
     let nodes = compute + 1;
     let compute = format!("n[2-{nodes}]");
-    for (path, mode, text) in site::files(CONTROLLER, &compute, memory_mib) {
+    for (path, mode, text) in site::files(CONTROLLER, &compute, MEMORY_MIB) {
         lab = lab.persist_file(path, mode, text);
     }
     for node in NodeId::first(nodes) {
