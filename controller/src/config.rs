@@ -88,7 +88,7 @@ fn default_state() -> PathBuf {
     "/var/lib/rampool".into()
 }
 
-fn default_mount_root() -> PathBuf {
+pub(crate) fn default_mount_root() -> PathBuf {
     "/rampool".into()
 }
 

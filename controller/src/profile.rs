@@ -5,6 +5,7 @@ use std::time::Duration;
 use rampool_proto::hostlist::HostList;
 use rampool_proto::size::Size;
 use rampool_proto::v1::{AtExpiry, Backend, FilesystemKind, Redundancy, VolumeLayout};
+use rampool_slurm::facts::Lend;
 use serde::{Deserialize, Deserializer};
 
 use crate::spec::check_chunk;
@@ -60,16 +61,6 @@ pub struct Profile {
     /// The size of each donor's piece, where the spec names none.
     #[serde(default, deserialize_with = "size")]
     pub size_per_donor: Option<u64>,
-}
-
-/// Whose memory a job's pool is made of.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub enum Lend {
-    /// The job's own nodes'.
-    Own,
-    /// That of the profile's donors, outside the job.
-    Pool,
 }
 
 /// A backend as profiles write it.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rampool_proto::size::MIB;
 use rampool_proto::v1::Redundancy;
+use serde::Deserialize;
 
 use crate::wish;
 
@@ -14,7 +15,8 @@ use crate::wish;
 const VERSION: u32 = 1;
 
 /// Whose memory a job's pool is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lend {
     /// The job's own nodes'.
     Own,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::Redundancy;
-use rampool_slurm::facts::{Facts, JobProfile, Lend as FactsLend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend};
 
 use super::Jobs;
-use crate::profile::Lend;
+use crate::profile::Profile;
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(20);
@@ -62,17 +62,14 @@ impl Jobs {
         self.profiles.iter().filter_map(|(name, profile)| {
             Some(JobProfile {
                 name: name.clone(),
-                lend: match profile.lend? {
-                    Lend::Own => FactsLend::Own,
-                    Lend::Pool => FactsLend::Pool,
-                },
+                lend: profile.lend?,
                 redundancy: profile.redundancy.map_or(Redundancy::None, Into::into),
             })
         })
     }
 
     fn is_donor_of_pools(&self, node: &str) -> bool {
-        let of_pools = |profile: &&crate::profile::Profile| profile.lend == Some(Lend::Pool);
+        let of_pools = |profile: &&Profile| profile.lend == Some(Lend::Pool);
         let mut pools = self.profiles.values().filter(of_pools);
         pools.any(|profile| profile.donors.as_ref().is_some_and(|donors| donors.contains(node)))
     }

@@ -80,10 +80,7 @@ impl Jobs {
     fn has_let_go(&self, record: &PoolRecord, node: &str) -> bool {
         let now = self.pools.record(record.assembly.name.as_str());
         let Some(now) = now.filter(|now| !now.is_released()) else { return true };
-        let held = self.held_on(node);
         let answers = self.nodes.get(node).is_some_and(|known| known.reachable());
-        matches!(now.phase, Phase::Releasing(_))
-            && answers
-            && !record.assemblies().any(|assembly| held.contains(&assembly))
+        matches!(now.phase, Phase::Releasing(_)) && answers && !self.holds(node, record)
     }
 }

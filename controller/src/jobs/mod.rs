@@ -28,7 +28,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use rampool_proto::pool_name::{Assembly, PoolName};
 use rampool_proto::v1::{Failure, FailureKind, JobId};
 use rampool_slurm::commands::{self, Commands};
@@ -36,6 +35,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::Agents;
+use crate::config;
 use crate::nodes::Nodes;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{Pools, status};
@@ -50,7 +50,7 @@ pub struct JobsConfig {
     /// numbers.
     pub cluster: String,
     /// A job's pool is mounted at `<mount_root>/<job id>`.
-    #[serde(default = "default_mount_root")]
+    #[serde(default = "config::default_mount_root")]
     pub mount_root: PathBuf,
     /// The folder of Slurm's commands.
     #[serde(default = "default_commands")]
@@ -70,10 +70,6 @@ fn default_commands() -> PathBuf {
 
 /// Longer than Slurm's own KillWait (30 s), within which a job's processes are ended.
 const BUILT_IN_GRACE: Duration = Duration::from_secs(60);
-
-fn default_mount_root() -> PathBuf {
-    "/rampool".into()
-}
 
 /// All jobs that have a pool.
 pub struct Jobs {
@@ -160,6 +156,12 @@ impl Jobs {
             .collect()
     }
 
+    /// Whether a node holds anything of a pool, as it said last.
+    fn holds(&self, node: &str, record: &PoolRecord) -> bool {
+        let held = self.held_on(node);
+        record.assemblies().any(|assembly| held.contains(&assembly))
+    }
+
     /// Waits until it is so, as far as nodes are heard of; says whether it came to be.
     async fn comes_to_be(&self, within: Duration, so: impl FnMut() -> bool) -> bool {
         tokio::time::timeout(within, self.nodes.until(so)).await.is_ok()
@@ -180,13 +182,10 @@ impl Jobs {
         }
     }
 
-    /// Takes a pool away in the background. What was begun is seen through.
+    /// Takes a pool away in the background. Nobody follows it: what was begun is seen through.
     fn release(&self, name: &PoolName) {
-        match self.pools.down(name.as_str(), true) {
-            Ok(mut events) => {
-                tokio::spawn(async move { while events.next().await.is_some() {} });
-            }
-            Err(failure) => tracing::error!(pool = %name, %failure, "a job's pool is not released"),
+        if let Err(failure) = self.pools.down(name.as_str(), true) {
+            tracing::error!(pool = %name, %failure, "a job's pool is not released");
         }
     }
 }

@@ -9,10 +9,11 @@ use rampool_proto::v1::{
     AtExpiry, Failure, FailureKind, Job, JobWish, PoolSpec, Redundancy, StartJobRequest,
 };
 use rampool_slurm::constraint;
+use rampool_slurm::facts::Lend;
 use rampool_slurm::wish::Wish;
 
 use super::JobsConfig;
-use crate::profile::{Lend, Profile};
+use crate::profile::Profile;
 
 /// What a job wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

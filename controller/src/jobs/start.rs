@@ -91,12 +91,9 @@ impl Jobs {
 
     /// Whether an earlier run holds anything on a node of the next one.
     fn is_in_the_way(&self, record: &PoolRecord, nodes: &HostList) -> bool {
-        let still = |node: &str| {
-            let held = self.held_on(node);
-            record.assemblies().any(|assembly| held.contains(&assembly))
-        };
         let released = self.pools.record(record.assembly.name.as_str());
-        released.is_some_and(|record| !record.is_released()) && nodes.iter().any(still)
+        released.is_some_and(|record| !record.is_released())
+            && nodes.iter().any(|node| self.holds(node, record))
     }
 
     /// Events whose reader gives the job up if it leaves before their end.
