@@ -2,7 +2,7 @@
 //! them, each carried to the cluster's first node.
 
 use std::future::Future;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+const FAKE_COMMAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../slurm/tests/fake-command");
+
 /// Slurm's commands in a folder of the host's.
 fn carried(slurm: &SlurmCluster) -> Result<(TempDir, Commands)> {
     let folder = tempfile::tempdir()?;
@@ -23,12 +25,9 @@ fn carried(slurm: &SlurmCluster) -> Result<(TempDir, Commands)> {
     for command in ["scontrol", "squeue"] {
         let path = folder.path().join(command);
         let name = slurm.cluster.lab.name();
-        let text = format!(
-            "#!/bin/sh\nexec {} --name {name} exec n1 -- {command} \"$@\"\n",
-            lab.display(),
-        );
-        std::fs::write(&path, text)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        let text = format!("exec {} --name {name} exec n1 -- {command} \"$@\"\n", lab.display(),);
+        std::fs::write(path.with_extension("does"), text)?;
+        symlink(FAKE_COMMAND, path)?;
     }
     let commands = Commands::of(folder.path(), MINUTE);
     Ok((folder, commands))

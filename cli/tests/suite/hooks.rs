@@ -17,6 +17,8 @@ use crate::slurms_environment::{Variables, of_slurmctld, of_slurmd};
 /// Where nobody listens: port 1 of loopback.
 pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 
+const FAKE_COMMAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../slurm/tests/fake-command");
+
 /// A configuration of hooks, with what it names.
 pub(crate) struct Site {
     dir: tempfile::TempDir,
@@ -84,15 +86,13 @@ impl Site {
 
     /// A fake scontrol that runs a line of shell.
     pub(crate) fn scontrol(&self, line: &str) {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.commands().join("scontrol");
         let called = self.dir.path().join("called").display().to_string();
         let line = line.replace("called", &called);
-        // Written beside and renamed: a program that is open for writing cannot be run.
-        let made = self.commands().join("made");
-        std::fs::write(&made, format!("#!/bin/sh\n{line}\n")).unwrap();
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(made, path).unwrap();
+        std::fs::write(path.with_extension("does"), line).unwrap();
+        if !path.is_symlink() {
+            std::os::unix::fs::symlink(FAKE_COMMAND, path).unwrap();
+        }
     }
 
     /// What the fake scontrol was called with, a word a line.

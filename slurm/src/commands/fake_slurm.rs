@@ -1,11 +1,13 @@
 //! Slurm's commands as scripts of a test: they say what it wrote down, and note how they are
 //! called.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Commands;
+
+const FAKE_COMMAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-command");
 
 /// Long for a script that ends, short for one that does not.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -29,11 +31,10 @@ impl FakeSlurm {
     pub(super) fn runs(&self, command: &str, line: &str) {
         let called = self.path("called");
         let note = format!("echo \"{command} $*\" >>{}", called.display());
-        // Written beside and renamed: a program that is open for writing cannot be run.
-        let made = self.path("made");
-        std::fs::write(&made, format!("#!/bin/sh\n{note}\n{line}\n")).unwrap();
-        std::fs::set_permissions(&made, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(made, self.path(command)).unwrap();
+        std::fs::write(self.path(&format!("{command}.does")), format!("{note}\n{line}\n")).unwrap();
+        if !self.path(command).is_symlink() {
+            symlink(FAKE_COMMAND, self.path(command)).unwrap();
+        }
     }
 
     /// Has a command say a text and end well.
