@@ -1,7 +1,7 @@
 //! `/etc/rampool/controller.yaml`: which nodes there are, how their agents are reached, and
 //! what a pool is like where nobody says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::tls::TlsFiles;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{Failure, PoolSpec};
+use rampool_slurm::facts::Lend;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -134,12 +135,29 @@ impl Config {
         }
         self.check_racks()?;
         check_authority(&self.iqn_authority)?;
+        self.check_donors_of_jobs()?;
         for (name, profile) in &self.profiles {
             profile.check(&self.nodes).map_err(|problem| format!("profile {name}: {problem}"))?;
             self.try_profile(name)
                 .map_err(|failure| format!("profile {name}: {}", failure.said))?;
         }
         Ok(())
+    }
+
+    /// One licence counts what all jobs take of donors outside.
+    fn check_donors_of_jobs(&self) -> Result<(), String> {
+        let mut pools = self.profiles.iter().filter(|(_, own)| own.lend == Some(Lend::Pool));
+        let Some((first, profile)) = pools.next() else { return Ok(()) };
+        let names = |profile: &Profile| -> BTreeSet<String> {
+            profile.donors.iter().flat_map(HostList::iter).map(str::to_owned).collect()
+        };
+        match pools.find(|(_, other)| names(other) != names(profile)) {
+            None => Ok(()),
+            Some((other, _)) => Err(format!(
+                "profiles {first} and {other} lend to jobs (lend: pool) from different donors: one \
+                 licence counts them all, so they must be the same"
+            )),
+        }
     }
 
     fn check_racks(&self) -> Result<(), String> {
@@ -361,6 +379,18 @@ mod tests {
             ("nodes: n1\nprofiles: {fast: {lease: 200years}}", "lease"),
             ("nodes: n1\nprofiles: {fast: {donor_count: 9999}}", "4096"),
             ("nodes: n1\nprofiles: {fast: {size: 1TiB, size_per_donor: 1GiB}}", "size"),
+            ("nodes: n1\nprofiles: {lake: {lend: pool, size: 1GiB}}", "needs `donors`"),
+            ("nodes: n1\nprofiles: {lake: {lend: pool, donors: n1}}", "needs `size`"),
+            (
+                "nodes: n1\nprofiles: {lake: {lend: pool, donors: n1, size: 1GiB, \
+                 redundancy: mirror, spares: 1}}",
+                "no spares",
+            ),
+            (
+                "nodes: n[1-2]\nprofiles: {a: {lend: pool, donors: n1, size: 1GiB}, \
+                 b: {lend: pool, donors: n2, size: 1GiB}}",
+                "profiles a and b",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

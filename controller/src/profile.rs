@@ -170,12 +170,29 @@ impl Profile {
         if self.size.is_some() && self.size_per_donor.is_some() {
             return Err("size and size_per_donor exclude each other".into());
         }
+        if self.lend == Some(Lend::Pool) {
+            self.check_pool()?;
+        }
         let named = self.head.iter().map(String::as_str);
         let donors = self.donors.iter().flat_map(HostList::iter);
         match named.chain(donors).find(|name| !nodes.contains(name)) {
             Some(stranger) => Err(format!("{stranger} is not in nodes")),
             None => Ok(()),
         }
+    }
+
+    /// What jobs of donors outside take must be known before they start: they wait for it.
+    fn check_pool(&self) -> Result<(), String> {
+        if self.donors.is_none() {
+            return Err("lend: pool needs `donors`: the nodes that lend to jobs".into());
+        }
+        if self.size.is_none() {
+            return Err("lend: pool needs `size`: what a job gets that gives none".into());
+        }
+        if self.spares.is_some_and(|spares| spares > 0) {
+            return Err("lend: pool has no spares: any of the donors takes a lost one's place".into());
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::doctor;
+use crate::jobs::Jobs;
 use crate::nodes::{Known, Nodes};
 use crate::pool::record::PoolRecord;
 use crate::pool::{Events, Pools};
@@ -26,15 +27,21 @@ use crate::reap;
 pub struct ControllerService {
     pools: Arc<Pools>,
     nodes: Arc<Nodes>,
+    jobs: Option<Arc<Jobs>>,
     stopping: CancellationToken,
 }
 
 impl ControllerService {
-    /// A face for these. Once `stopping` is cancelled, callers who follow an operation are told
-    /// so and let go.
+    /// A face for these; without `jobs` where the configuration says nothing of Slurm. Once
+    /// `stopping` is cancelled, callers who follow an operation are told so and let go.
     #[must_use]
-    pub fn new(pools: Arc<Pools>, nodes: Arc<Nodes>, stopping: CancellationToken) -> Self {
-        Self { pools, nodes, stopping }
+    pub fn new(
+        pools: Arc<Pools>,
+        nodes: Arc<Nodes>,
+        jobs: Option<Arc<Jobs>>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { pools, nodes, jobs, stopping }
     }
 
     fn stream(&self, events: Events) -> Response<BoxStream<'static, Result<Event, Status>>> {
@@ -180,7 +187,11 @@ impl Controller for ControllerService {
     ) -> Result<Response<DoctorResponse>, Status> {
         let nodes = self.chosen(&request.into_inner().nodes)?;
         let known = |assembly: &Assembly| !self.pools.is_foreign(assembly);
-        let findings = nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
+        let mut findings: Vec<_> =
+            nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
+        if let Some(jobs) = &self.jobs {
+            findings.extend(jobs.examine_donors().await);
+        }
         Ok(Response::new(DoctorResponse { findings }))
     }
 

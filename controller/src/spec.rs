@@ -1,7 +1,7 @@
 //! From what a person wrote to what is wanted: every field checked, every gap filled from the
 //! profile, then from the built-in values. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path};
 
 use rampool_proto::hostlist::HostList;
@@ -58,6 +58,8 @@ pub struct Wanted {
     pub capacity: Size,
     /// From whom.
     pub donors: Donors,
+    /// The only nodes that may be chosen to lend; empty: all.
+    pub among: BTreeSet<String>,
     /// The nodes that shall mount the head's file system.
     pub clients: Vec<String>,
     /// Every field of the request, filled in.
@@ -101,6 +103,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
     let (profile_name, profile) = profile_of(spec, defaults.profiles)?;
     let capacity = capacity_of(spec, &profile)?;
     let donors = donors_of(spec, &profile)?;
+    let among = among_of(spec)?;
     let filesystem = filesystem_of(spec, &profile)?;
     let redundancy = redundancy_of(spec, &profile)?;
     let head = head_of(spec, &profile)?;
@@ -139,8 +142,9 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         clients: HostList::from_names(&clients).map_err(invalid)?.to_string(),
         private: spec.private,
         job: spec.job.clone(),
+        among: spec.among.clone(),
     };
-    Ok(Wanted { name, capacity, donors, clients, spec: filled })
+    Ok(Wanted { name, capacity, donors, among, clients, spec: filled })
 }
 
 /// The profile meant; the built-in one is empty, so that all of it is built in.
@@ -193,7 +197,7 @@ fn head_of(spec: &PoolSpec, profile: &Profile) -> Result<String, Failure> {
 fn donors_of(spec: &PoolSpec, profile: &Profile) -> Result<Donors, Failure> {
     let listed = if !spec.donors.is_empty() {
         Some(spec.donors.parse::<HostList>().map_err(|error| invalid(format!("donors: {error}")))?)
-    } else if spec.donor_count == 0 {
+    } else if spec.donor_count == 0 && spec.among.is_empty() {
         profile.donors.clone()
     } else {
         None
@@ -215,6 +219,15 @@ fn donors_of(spec: &PoolSpec, profile: &Profile) -> Result<Donors, Failure> {
         Some(names) => Ok(Donors::Listed(names.iter().map(str::to_owned).collect())),
         None => Ok(Donors::Pick(count)),
     }
+}
+
+/// The nodes that alone may be chosen to lend; none where any may.
+pub(crate) fn among_of(spec: &PoolSpec) -> Result<BTreeSet<String>, Failure> {
+    if spec.among.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let among: HostList = spec.among.parse().map_err(|error| invalid(format!("among: {error}")))?;
+    Ok(among.iter().map(str::to_owned).collect())
 }
 
 /// The nodes that shall mount the head's file system.

@@ -17,6 +17,7 @@ local function refuse(...)
 end
 
 local MIB = 1048576
+local GIB = 1024 * MIB
 local REDUNDANCIES = { none = true, mirror = true, parity = true, ["double-parity"] = true }
 
 -- The facts, or nil where there are none that can be believed.
@@ -34,6 +35,8 @@ local function read_facts(path)
 		elseif word[1] == "profile" then
 			facts.profiles[word[2]] = { lend = word[3], redundancy = word[4] }
 			facts.example = facts.example or word[2]
+		elseif word[1] == "pool-size-mib" then facts.profiles[word[2]].size = tonumber(word[3])
+		elseif word[1] == "licences" then facts.licences = tonumber(word[2])
 		elseif word[1] == "lendable-mib" then
 			for i = 3, #word do
 				local count, mib = word[i]:match("^(%d+)x(%d+)$")
@@ -181,6 +184,16 @@ local function of_licences(licences, wish)
 	end
 end
 
+-- Slurm's licences of a job without ours, and with so many of ours.
+local function with_licences(licences, ours)
+	local all = {}
+	for licence in (licences or ""):gmatch("[^,]+") do
+		if licence:match("^[^:@]*") ~= "rampool" then all[#all + 1] = licence end
+	end
+	if ours then all[#all + 1] = "rampool:" .. ours end
+	return table.concat(all, ",")
+end
+
 -- How many of n equal pieces hold data.
 local function data_pieces(redundancy, n)
 	if redundancy == "mirror" then return n / 2 end
@@ -231,6 +244,36 @@ local function check_capacity(job, wish, profile, facts)
 	end
 end
 
+-- Of each donor's piece: what the volume keeps of it, and what whole MiB take more.
+local KEPT_OF_PIECE = 2 * MIB
+
+-- Jobs wait for donors outside by a licence for each GiB: so many are taken that the pool never has
+-- more, on however few donors it comes to lie.
+local function licences_of(size, redundancy, donors)
+	local fewest, pieces = FEWEST[redundancy] or 1, 0
+	for _, some in ipairs(donors) do pieces = pieces + some.count end
+	local all = size * fewest / data_pieces(redundancy, fewest) + pieces * KEPT_OF_PIECE
+	return math.ceil(all / GIB)
+end
+
+-- A job of donors outside takes licences for its size; a licence of ours means nothing to others,
+-- which have their own nodes' memory.
+local function account(job, wish, profile, facts)
+	if not facts.licences then return end
+	local licences
+	if profile.lend == "pool" then
+		-- The hooks are told the licences too: a size of its own says that they are not it.
+		wish.size = wish.size or (profile.size .. "M")
+		wish.given = true
+		licences = licences_of(bytes_of(wish.size), wish.redundancy or profile.redundancy, facts.pool)
+		if licences > facts.licences then
+			refuse("rampool: size=%s takes up to %d GiB of the donors' memory, and jobs may have %d: "
+				.. "ask for less", wish.size, licences, facts.licences)
+		end
+	end
+	if licences or job.licenses then job.licenses = with_licences(job.licenses, licences) end
+end
+
 local function check(job, facts, wish)
 	local profile = profile_of(job.features or "", facts.profiles)
 	if not profile then
@@ -251,6 +294,7 @@ local function check(job, facts, wish)
 		end
 	end
 	check_capacity(job, wish, facts.profiles[profile], facts)
+	account(job, wish, facts.profiles[profile], facts)
 end
 
 -- Reads a job's wishes, refuses what cannot be, and leaves them as one word of its comment, which

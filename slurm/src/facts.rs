@@ -33,6 +33,8 @@ pub struct JobProfile {
     pub lend: Lend,
     /// What the pool bears the loss of unless the job says otherwise.
     pub redundancy: Redundancy,
+    /// What a job of donors outside gets that gives no size, in bytes; none of other profiles.
+    pub size: Option<u64>,
 }
 
 /// All that the script may know.
@@ -48,6 +50,9 @@ pub struct Facts {
     pub own: Vec<u64>,
     /// For each donor outside of jobs: the most that it can lend, in bytes.
     pub pool: Vec<u64>,
+    /// How many licences there are of which jobs of donors outside take one for each GiB of memory;
+    /// none: Slurm has no such licence, or did not say.
+    pub licences: Option<u64>,
     /// Partitions that suspend jobs: a suspended job would keep the memory.
     pub suspending: Vec<String>,
 }
@@ -72,8 +77,16 @@ impl fmt::Display for Facts {
             let redundancy = wish::name_of(profile.redundancy);
             writeln!(f, "profile {} {} {redundancy}", profile.name, profile.lend)?;
         }
+        for profile in &self.profiles {
+            if let Some(size) = profile.size {
+                writeln!(f, "pool-size-mib {} {}", profile.name, size.div_ceil(MIB))?;
+            }
+        }
         writeln!(f, "lendable-mib own{}", counted(&self.own))?;
         writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        if let Some(licences) = self.licences {
+            writeln!(f, "licences {licences}")?;
+        }
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
         }
@@ -101,13 +114,23 @@ mod tests {
         let facts = Facts {
             written: UNIX_EPOCH + Duration::from_secs(1_795_350_501),
             fresh_for: Duration::from_secs(120),
-            profiles: vec![JobProfile {
-                name: "moreIOPS".to_owned(),
-                lend: Lend::Own,
-                redundancy: Redundancy::Mirror,
-            }],
+            profiles: vec![
+                JobProfile {
+                    name: "moreIOPS".to_owned(),
+                    lend: Lend::Own,
+                    redundancy: Redundancy::Mirror,
+                    size: None,
+                },
+                JobProfile {
+                    name: "lake".to_owned(),
+                    lend: Lend::Pool,
+                    redundancy: Redundancy::None,
+                    size: Some(300 * MIB),
+                },
+            ],
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
-            pool: Vec::new(),
+            pool: vec![2048 * MIB; 2],
+            licences: Some(4),
             suspending: vec!["debug".to_owned()],
         };
         assert_eq!(
@@ -116,8 +139,11 @@ mod tests {
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\
+             profile lake pool none\n\
+             pool-size-mib lake 300\n\
              lendable-mib own 1x1024 2x512\n\
-             lendable-mib pool\n\
+             lendable-mib pool 2x2048\n\
+             licences 4\n\
              suspends debug\n\
              end\n"
         );

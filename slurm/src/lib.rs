@@ -7,6 +7,7 @@
 //! | [`environment`] | what Slurm tells its hooks, as requests to the controller |
 //! | [`commands`] | what is asked of Slurm, by its own commands |
 //! | [`doctor`] | what in slurm.conf stands in the way |
+//! | [`licence`] | whether Slurm has as many licences as donors have memory |
 //! | [`text`] | what Slurm prints, read |
 //! | [`facts`] | what `job_submit.lua` may know of the cluster's memory |
 
@@ -17,5 +18,6 @@ pub mod constraint;
 pub mod doctor;
 pub mod environment;
 pub mod facts;
+pub mod licence;
 pub mod text;
 pub mod wish;

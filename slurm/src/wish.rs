@@ -14,8 +14,8 @@ use rampool_proto::v1::Redundancy;
 /// What begins the word in a job's comment.
 const MARK: &str = "rampool:";
 
-/// Slurm's licence, of which a job takes one for each GiB.
-const LICENCE: &str = "rampool";
+/// Slurm's licence, of which a job of donors outside takes one for each GiB of their memory.
+pub const LICENCE: &str = "rampool";
 
 /// The options of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -35,7 +35,10 @@ enum Outcome {
 }
 
 fn facts() -> Facts {
-    let profile = |name: &str, lend, redundancy| JobProfile { name: name.into(), lend, redundancy };
+    let profile = |name: &str, lend, redundancy| {
+        let size = Some(20 * GIB).filter(|_| lend == Lend::Pool);
+        JobProfile { name: name.into(), lend, redundancy, size }
+    };
     Facts {
         written: SystemTime::now(),
         fresh_for: Duration::from_secs(120),
@@ -46,6 +49,7 @@ fn facts() -> Facts {
         ],
         own: [vec![16 * GIB; 6], vec![64 * GIB; 2]].concat(),
         pool: vec![100 * GIB; 4],
+        licences: Some(390),
         suspending: vec!["debug".to_owned()],
     }
 }
@@ -63,6 +67,11 @@ impl Submitter {
     }
 
     fn submit(&self, fields: &[(&str, &str)]) -> Outcome {
+        self.submit_with_licences(fields).0
+    }
+
+    /// What became of it, and of its licences.
+    fn submit_with_licences(&self, fields: &[(&str, &str)]) -> (Outcome, Option<String>) {
         let job = self.lua.create_table().unwrap();
         job.set("het_job_offset", NO_VAL).unwrap();
         for (name, value) in fields {
@@ -73,13 +82,14 @@ impl Submitter {
         }
         let submit: Function = self.script.get("submit").unwrap();
         let said: (Option<String>, Option<String>) = submit.call(&job).unwrap();
-        match said {
+        let outcome = match said {
             (Some(refusal), _) => Outcome::Refused(refusal),
             (None, Some(mistake)) => Outcome::Mistaken(mistake),
             (None, None) => {
                 Outcome::Accepted(job.get::<Option<String>>("comment").unwrap().unwrap_or_default())
             }
-        }
+        };
+        (outcome, job.get("licenses").unwrap())
     }
 }
 
@@ -160,6 +170,53 @@ fn what_can_never_be_is_refused_with_what_to_change() {
 }
 
 #[test]
+fn a_job_of_donors_outside_takes_a_licence_for_each_gib_of_their_memory() {
+    let submitter = Submitter::new(&facts().to_string());
+    let lake = ("features", "lake");
+    // Four donors keep 8 MiB of a pool together.
+    for (more, comment, licences) in [
+        (&[][..], "rampool:size=20480M", "rampool:21"),
+        (&[("comment", "rampool:size=300M mine")], "mine rampool:size=300M", "rampool:1"),
+        (&[("comment", "rampool:size=1G")], "rampool:size=1G", "rampool:2"),
+        (&[("licenses", "matlab:2,rampool:64,a@b")], "rampool:size=64G", "matlab:2,a@b,rampool:65"),
+        (
+            &[("comment", "rampool:size=10G,redundancy=mirror")],
+            "rampool:size=10G,redundancy=mirror",
+            "rampool:21",
+        ),
+        (
+            &[("comment", "rampool:size=10G,redundancy=parity")],
+            "rampool:size=10G,redundancy=parity",
+            "rampool:16",
+        ),
+    ] {
+        let (outcome, said) = submitter.submit_with_licences(&[&[lake], more].concat());
+        assert_eq!(outcome, Outcome::Accepted(comment.to_owned()), "{more:?}");
+        assert_eq!(said.as_deref(), Some(licences), "{more:?}");
+        // What the hooks take for the size, whatever licences they are told.
+        let wish = Wish::of_comment(comment).unwrap();
+        assert_eq!(wish.with_licences(licences).unwrap().size, wish.size);
+    }
+    let most = submitter.submit(&[lake, ("comment", "rampool:size=390G")]);
+    let Outcome::Refused(said) = most else { panic!("{most:?}") };
+    assert!(said.contains("up to 391 GiB") && said.contains("jobs may have 390"), "{said}");
+}
+
+#[test]
+fn licences_mean_nothing_to_jobs_whose_own_nodes_lend_nor_where_slurm_has_none() {
+    let submitter = Submitter::new(&facts().to_string());
+    for (licences, left) in [("rampool:64", ""), ("rampool:64,matlab:2", "matlab:2")] {
+        let job = [("features", "moreIOPS"), ("licenses", licences)];
+        let (outcome, said) = submitter.submit_with_licences(&job);
+        assert_eq!(outcome, Outcome::Accepted("rampool:size=64G".to_owned()));
+        assert_eq!(said.as_deref(), Some(left));
+    }
+    let without = Submitter::new(&Facts { licences: None, ..facts() }.to_string());
+    let (outcome, said) = without.submit_with_licences(&[("features", "lake")]);
+    assert_eq!((outcome, said), (Outcome::Accepted(String::new()), None));
+}
+
+#[test]
 fn what_some_nodes_could_give_is_accepted() {
     let submitter = Submitter::new(&facts().to_string());
     for job in [
@@ -167,7 +224,7 @@ fn what_some_nodes_could_give_is_accepted() {
         &[("features", "moreIOPS"), ("max_nodes", "2"), ("comment", "rampool:size=128G")][..],
         // Eight of 16 GiB; no more than that many are asked for.
         &[("features", "moreIOPS"), ("min_nodes", "8"), ("comment", "rampool:size=128G")],
-        &[("features", "lake"), ("max_nodes", "1"), ("comment", "rampool:size=400G")],
+        &[("features", "lake"), ("max_nodes", "1"), ("comment", "rampool:size=389G")],
     ] {
         assert!(matches!(submitter.submit(job), Outcome::Accepted(_)), "{job:?}");
     }

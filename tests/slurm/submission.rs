@@ -13,7 +13,10 @@ use rampool_slurm::facts::{Facts, JobProfile, Lend};
 const SCRIPT: &str = "#!/bin/sh\ncd $RAMPOOL_DIR\n";
 
 fn facts() -> Facts {
-    let profile = |name: &str, lend, redundancy| JobProfile { name: name.into(), lend, redundancy };
+    let profile = |name: &str, lend, redundancy| {
+        let size = Some(20 * GIB).filter(|_| lend == Lend::Pool);
+        JobProfile { name: name.into(), lend, redundancy, size }
+    };
     Facts {
         written: SystemTime::now(),
         fresh_for: Duration::from_secs(3600),
@@ -24,6 +27,7 @@ fn facts() -> Facts {
         ],
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
+        licences: Some(site::LICENCES),
         suspending: vec![site::SUSPENDING.to_owned()],
     }
 }

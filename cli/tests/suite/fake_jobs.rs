@@ -164,7 +164,8 @@ impl Jobs for FakeJobs {
         Ok(Response::new(LeaveNodeResponse { already: false }))
     }
 
-    async fn end_job(&self, request: Request<EndJobRequest>) -> Answer<EndJobResponse> {
+    async fn end_job(&self, mut request: Request<EndJobRequest>) -> Answer<EndJobResponse> {
+        self.take_patience(&mut request.get_mut().patience_seconds);
         self.note(request, Asked::End).await?;
         Ok(Response::new(EndJobResponse {}))
     }

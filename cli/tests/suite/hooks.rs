@@ -164,7 +164,10 @@ async fn the_end_of_a_job_is_told() {
         .with("SLURM_JOB_EXIT_CODE2", "0:0");
     let said = site.run("epilog-slurmctld", &ended).await;
     assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
-    assert_eq!(jobs.asked(), [Asked::End(EndJobRequest { id: id() })]);
+    assert_eq!(jobs.asked(), [Asked::End(EndJobRequest { id: id(), patience_seconds: 0 })]);
+    // The controller's patience ends before the hook's, so that its words arrive.
+    let [patience] = jobs.patience()[..] else { panic!("{:?}", jobs.patience()) };
+    assert!((20..=28).contains(&patience), "{patience}");
 }
 
 #[tokio::test]

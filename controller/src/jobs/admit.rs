@@ -11,7 +11,7 @@ use rampool_proto::v1::{
     AdmitJobRequest, AdmitNodeRequest, Failure, FailureKind, HoldingKind, PoolId,
 };
 
-use super::{Jobs, spec};
+use super::{Jobs, runs, spec};
 use crate::agents::Call;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{health, status};
@@ -84,9 +84,13 @@ impl Jobs {
     }
 
     /// Whether a node holds something of a job's pool rightly: that pool is in use or being made,
-    /// for this job or for one that shares the node.
+    /// for this job or for one that shares the node. A donor that only lends to jobs elsewhere
+    /// lends what no job here is given.
     fn is_due(&self, assembly: &Assembly, node: &str, job: u32) -> bool {
         let Some(record) = self.pools.record(assembly.name.as_str()) else { return false };
+        if record.is_outside() && !record.is_used_on(node) {
+            return true;
+        }
         let own = assembly.name.job().is_some_and(|(of, _)| of == job);
         let last = !own || self.live(job).is_some_and(|live| live.assembly == *assembly);
         let in_use = !matches!(record.phase, Phase::Releasing(_) | Phase::Released(_));
@@ -112,7 +116,7 @@ impl Jobs {
             pool: Some(PoolId::from(&record.assembly)),
             mount_point: record.placement.mount_point.clone(),
             lent_bytes: of_node.map(|piece| piece.bytes).sum(),
-            head: record.placement.head == node,
+            head: runs::first_node_of(record).is_some_and(|first| first == node),
             lines: lines(record),
         }
     }

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::Redundancy;
 use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::wish::LICENCE;
 
 use super::Jobs;
-use crate::profile::Profile;
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(20);
@@ -48,12 +48,20 @@ impl Jobs {
             Vec::new()
         });
         let suspends = partitions.into_iter().filter(|partition| partition.suspends);
+        let licences = self.slurm.config().await.map_or_else(
+            |failure| {
+                tracing::warn!(%failure, "how many licences there are is not known");
+                None
+            },
+            |config| config.licenses(LICENCE),
+        );
         Facts {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
             own: self.lendable(|_| true),
-            pool: self.lendable(|node| self.is_donor_of_pools(node)),
+            pool: self.lent_to_jobs_elsewhere(),
+            licences,
             suspending: suspends.map(|partition| partition.name).collect(),
         }
     }
@@ -64,14 +72,16 @@ impl Jobs {
                 name: name.clone(),
                 lend: profile.lend?,
                 redundancy: profile.redundancy.map_or(Redundancy::None, Into::into),
+                size: profile.size.filter(|_| profile.lend == Some(Lend::Pool)),
             })
         })
     }
 
-    fn is_donor_of_pools(&self, node: &str) -> bool {
-        let of_pools = |profile: &&Profile| profile.lend == Some(Lend::Pool);
-        let mut pools = self.profiles.values().filter(of_pools);
-        pools.any(|profile| profile.donors.as_ref().is_some_and(|donors| donors.contains(node)))
+    /// The most that each donor of pools could lend to jobs elsewhere.
+    fn lent_to_jobs_elsewhere(&self) -> Vec<u64> {
+        let donors = self.donors_of_pools();
+        let nodes = self.nodes.all().into_iter().filter(|known| donors.contains(&known.name));
+        nodes.filter_map(|known| self.most_elsewhere(&known)).collect()
     }
 
     /// The most that each of these nodes could lend, with what it lends now, as it said last.

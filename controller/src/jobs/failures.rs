@@ -21,6 +21,8 @@ pub(super) struct Failures {
     count: usize,
     /// The nodes on which it failed, that Slurm was not told of yet.
     pub(super) to_avoid: BTreeSet<String>,
+    /// The donors outside of the job on which its last try failed: for the next one.
+    pub(super) donors: BTreeSet<String>,
 }
 
 /// What becomes of a job after a failure.
@@ -35,7 +37,8 @@ enum Next {
 }
 
 impl Failures {
-    fn note(&mut self, failure: &Failure) -> Next {
+    /// Takes note of a failure of a job on these nodes.
+    fn note(&mut self, nodes: &HostList, failure: &Failure) -> Next {
         if planner::is_lack_of_memory(failure) {
             return Next::Waits;
         }
@@ -44,17 +47,21 @@ impl Failures {
             return Next::Held;
         }
         self.count += 1;
-        if !failure.node.is_empty() {
+        if nodes.contains(&failure.node) {
             self.to_avoid.insert(failure.node.clone());
+        } else if !failure.node.is_empty() {
+            self.donors.insert(failure.node.clone());
         }
         if self.count > MOST_TRIES { Next::Held } else { Next::Again }
     }
 }
 
 impl Jobs {
-    /// A job's pool could not be made. Once this ends, Slurm may be told.
-    pub(super) async fn failed(&self, job: u32, failure: &Failure) {
-        let next = self.locked(|kept| kept.failures.entry(job).or_default().note(failure));
+    /// The pool of a job on these nodes could not be made. Once this ends, Slurm may be told.
+    pub(super) async fn failed(&self, job: u32, nodes: &str, failure: &Failure) {
+        // Where they cannot be read, that is the failure.
+        let nodes: HostList = nodes.parse().unwrap_or_default();
+        let next = self.locked(|kept| kept.failures.entry(job).or_default().note(&nodes, failure));
         tracing::warn!(job, %failure, ?next, "the job has no pool");
         let text = match next {
             Next::Waits => format!("rampool: waits for memory: {failure}"),
@@ -109,19 +116,25 @@ mod tests {
     fn three_failures_are_tried_again_and_the_fourth_is_held() {
         let failure = Failure::new(FailureKind::Failed, "log in").on("n3").saying("refused");
         let mut failures = Failures::default();
-        let nexts: Vec<Next> = (0..4).map(|_| failures.note(&failure)).collect();
+        let nodes: HostList = "n[2-3]".parse().unwrap();
+        let nexts: Vec<Next> = (0..4).map(|_| failures.note(&nodes, &failure)).collect();
         assert_eq!(nexts, [Next::Again, Next::Again, Next::Again, Next::Held]);
         assert_eq!(failures.to_avoid, BTreeSet::from(["n3".to_owned()]));
+        let donor = Failure::new(FailureKind::Failed, "reserve the memory").on("n9");
+        failures.note(&nodes, &donor);
+        assert_eq!(failures.to_avoid.len(), 1, "Slurm need not keep the job off a donor");
+        assert_eq!(failures.donors, BTreeSet::from(["n9".to_owned()]));
     }
 
     #[test]
     fn lack_of_memory_is_not_counted_and_nonsense_is_held_at_once() {
         let lack = planner::refused(FailureKind::NotNow, "what is asked for does not fit");
         let mut failures = Failures::default();
-        assert!((0..9).all(|_| failures.note(&lack) == Next::Waits));
+        let nodes: HostList = "n3".parse().unwrap();
+        assert!((0..9).all(|_| failures.note(&nodes, &lack) == Next::Waits));
         let silent = planner::refused(FailureKind::NotNow, "donor n3 is unreachable").on("n3");
-        assert_eq!(failures.note(&silent), Next::Again);
+        assert_eq!(failures.note(&nodes, &silent), Next::Again);
         let nonsense = Failure::new(FailureKind::Invalid, "read what the job wants");
-        assert_eq!(failures.note(&nonsense), Next::Held);
+        assert_eq!(failures.note(&nodes, &nonsense), Next::Held);
     }
 }

@@ -47,13 +47,27 @@ impl Jobs {
     }
 
     /// The job is over, Slurm says, or about to be. It runs this also while the job's processes are
-    /// still being ended: only a pool that is still being made can be for nobody.
-    pub fn end(self: &Arc<Self>, request: &EndJobRequest) -> Result<(), Failure> {
+    /// still being ended: only a pool that is still being made can be for nobody. Where donors
+    /// outside of the job lend, this waits until they have it all back: the job has its licences as
+    /// long.
+    pub async fn end(self: &Arc<Self>, request: &EndJobRequest) -> Result<(), Failure> {
         let job = self.number(request.id.as_ref())?;
-        if let Some(record) = self.live(job).filter(|record| record.phase == Phase::Creating) {
+        let Some(record) = self.live(job) else { return Ok(()) };
+        if record.phase == Phase::Creating {
             self.release(&record.assembly.name);
         }
-        Ok(())
+        let patience = Duration::from_secs(request.patience_seconds.into());
+        let is_back = || self.live(job).is_none_or(|record| !record.is_outside());
+        if self.comes_to_be(patience, is_back).await {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::TimedOut, "free the job's memory")
+            .saying(format!(
+                "after {} s its donors do not have it all back: {}",
+                patience.as_secs(),
+                self.why_held(&record.assembly)
+            ))
+            .advising("`rampool status POOL` says what goes on; nothing was deleted"))
     }
 
     fn holds_any_of(&self, node: &str, job: u32) -> bool {

@@ -9,11 +9,13 @@
 //! | `admit` | may a job start on a node |
 //! | `failures` | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
+//! | `donors` | those that lend to jobs elsewhere, and the licence that counts what they lend |
 //! | `facts` | what `job_submit.lua` may know |
 //! | `leave` | a job has ended on a node, or altogether |
 //! | [`service`] | the gRPC face |
 
 mod admit;
+mod donors;
 mod facts;
 mod failures;
 mod leave;

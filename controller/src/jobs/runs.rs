@@ -37,8 +37,19 @@ pub fn run_of(record: &PoolRecord) -> u32 {
 /// The nodes of a pool's job.
 #[must_use]
 pub fn nodes_of(record: &PoolRecord) -> BTreeSet<String> {
-    let list: Option<HostList> = record.spec.job.as_ref().and_then(|job| job.nodes.parse().ok());
-    list.iter().flat_map(HostList::iter).map(str::to_owned).collect()
+    list_of(record).iter().map(str::to_owned).collect()
+}
+
+/// The node of a pool's job that runs its script.
+#[must_use]
+pub fn first_node_of(record: &PoolRecord) -> Option<String> {
+    list_of(record).iter().next().map(str::to_owned)
+}
+
+/// In Slurm's order.
+fn list_of(record: &PoolRecord) -> HostList {
+    let job = record.spec.job.as_ref();
+    job.and_then(|job| job.nodes.parse().ok()).unwrap_or_default()
 }
 
 /// The name of a job's next pool, after those of `runs`.

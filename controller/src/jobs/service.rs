@@ -59,7 +59,7 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::EndJobRequest>,
     ) -> Result<Response<v1::EndJobResponse>, Status> {
-        self.jobs()?.end(&request.into_inner())?;
+        self.jobs()?.end(&request.into_inner()).await?;
         Ok(Response::new(v1::EndJobResponse {}))
     }
 }

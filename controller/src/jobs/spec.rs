@@ -1,6 +1,6 @@
 //! From what a job said to what its pool shall be. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
@@ -13,7 +13,17 @@ use rampool_slurm::facts::Lend;
 use rampool_slurm::wish::Wish;
 
 use super::JobsConfig;
+use crate::planner;
 use crate::profile::Profile;
+
+/// What the site says of a job's pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Of jobs.
+    pub config: &'a JobsConfig,
+    /// Of pools of the profile that the job asks for.
+    pub profile: &'a Profile,
+}
 
 /// What a job wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,20 +60,24 @@ pub fn wanted(
     Ok(Some(Wanted { profile: profile.to_owned(), lend, wish }))
 }
 
-/// The spec of a job's pool of this name: of its own nodes' memory, or of donors' outside. The
-/// first node is the head, the others are its clients.
+/// The spec of a job's pool of this name: of its own nodes' memory, or of donors' outside, but for
+/// those to `avoid`. The head is the first node, or outside the one that the profile names; all
+/// other nodes of the job are its clients.
 pub fn pool(
     request: &StartJobRequest,
     nodes: &HostList,
     wanted: &Wanted,
     name: &PoolName,
-    config: &JobsConfig,
+    Site { config, profile }: Site<'_>,
+    avoid: &BTreeSet<String>,
 ) -> Result<PoolSpec, Failure> {
-    let mut clients = nodes.iter();
-    let head = clients.next().ok_or_else(|| invalid("the job has no nodes"))?;
-    let clients = HostList::from_names(clients).map_err(invalid)?.to_string();
+    let first = nodes.iter().next().ok_or_else(|| invalid("the job has no nodes"))?;
     let (job, run) = name.job().ok_or_else(|| invalid(format!("{name} is no job's pool")))?;
     let own = wanted.lend == Lend::Own;
+    let head = profile.head.as_deref().filter(|_| !own).unwrap_or(first);
+    let clients = nodes.iter().filter(|node| *node != head);
+    let clients = HostList::from_names(clients).map_err(invalid)?.to_string();
+    let among = if own { nodes.to_string() } else { outside(nodes, profile, avoid)?.to_string() };
     Ok(PoolSpec {
         name: name.to_string(),
         profile: wanted.profile.clone(),
@@ -79,9 +93,28 @@ pub fn pool(
         gid: request.gid,
         private: true,
         at_expiry: AtExpiry::Release.into(),
-        job: Some(Job { id: request.id.clone(), run, nodes: nodes.to_string() }),
+        job: Some(Job { id: request.id.clone(), run, nodes: nodes.to_string(), outside: !own }),
+        among,
         ..PoolSpec::default()
     })
+}
+
+/// The donors that may lend to a job of these nodes, which run it.
+fn outside(
+    nodes: &HostList,
+    profile: &Profile,
+    avoid: &BTreeSet<String>,
+) -> Result<HostList, Failure> {
+    let of_job: BTreeSet<&str> = nodes.iter().collect();
+    let donors = profile.donors.iter().flat_map(HostList::iter);
+    let able = donors.filter(|donor| !of_job.contains(donor) && !avoid.contains(*donor));
+    let able = HostList::from_names(able).map_err(invalid)?;
+    if able.is_empty() {
+        let said = "all donors are nodes of the job, or its last try failed there";
+        return Err(planner::refused(FailureKind::NotNow, said)
+            .advising("`donors` of the profile in controller.yaml names them"));
+    }
+    Ok(able)
 }
 
 #[cfg(test)]
@@ -92,9 +125,16 @@ mod tests {
 
     fn profiles() -> BTreeMap<String, Profile> {
         let lending = |lend| Profile { lend: Some(lend), ..Profile::default() };
+        let outside = Profile { donors: "n[4-6]".parse().ok(), ..lending(Lend::Pool) };
+        let lake = Profile { head: Some("mds1".to_owned()), ..outside.clone() };
         BTreeMap::from([
-            ("moreIOPS".to_owned(), lending(Lend::Own)),
-            ("bigIOPS".to_owned(), lending(Lend::Pool)),
+            // A head of its own is for donors outside.
+            (
+                "moreIOPS".to_owned(),
+                Profile { head: Some("mds1".to_owned()), ..lending(Lend::Own) },
+            ),
+            ("bigIOPS".to_owned(), outside),
+            ("lake".to_owned(), lake),
             ("people".to_owned(), Profile::default()),
         ])
     }
@@ -106,6 +146,18 @@ mod tests {
 
     fn config() -> JobsConfig {
         serde_yaml::from_str("cluster: spike").unwrap()
+    }
+
+    fn pool_of(
+        nodes: &HostList,
+        wanted: &Wanted,
+        name: &PoolName,
+        avoid: &[&str],
+    ) -> Result<PoolSpec, Failure> {
+        let (config, profiles) = (config(), profiles());
+        let site = Site { config: &config, profile: &profiles[&wanted.profile] };
+        let avoid = avoid.iter().map(|node| (*node).to_owned()).collect();
+        pool(&request(), nodes, wanted, name, site, &avoid)
     }
 
     fn request() -> StartJobRequest {
@@ -144,20 +196,38 @@ mod tests {
         let nodes: HostList = "n[2-4]".parse().unwrap();
         let wanted = wanted(&said("moreIOPS", "", ""), &profiles()).unwrap().unwrap();
         let name = PoolName::of_job(17, 2).unwrap();
-        let spec = pool(&request(), &nodes, &wanted, &name, &config()).unwrap();
+        let spec = pool_of(&nodes, &wanted, &name, &[]).unwrap();
         assert_eq!((spec.head.as_str(), spec.clients.as_str()), ("n2", "n[3-4]"));
         assert_eq!((spec.donors.as_str(), spec.head_may_lend), ("n[2-4]", true));
+        assert_eq!(spec.among, "n[2-4]", "no other node takes a lost one's place");
         assert_eq!((spec.mount_point.as_str(), spec.private), ("/rampool/17", true));
-        assert_eq!(spec.job.unwrap().run, 2);
+        let job = spec.job.unwrap();
+        assert_eq!((job.run, job.outside), (2, false));
     }
 
     #[test]
-    fn a_job_of_one_node_has_no_clients_and_a_pool_of_donors_outside_names_none_of_its_own() {
-        let nodes: HostList = "n2".parse().unwrap();
+    fn donors_outside_lend_but_for_nodes_of_the_job_and_where_it_failed_last() {
         let wanted = wanted(&said("bigIOPS", "", ""), &profiles()).unwrap().unwrap();
         let name = PoolName::of_job(17, 1).unwrap();
-        let spec = pool(&request(), &nodes, &wanted, &name, &config()).unwrap();
-        assert_eq!((spec.clients.as_str(), spec.donors.as_str()), ("", ""));
-        assert!(!spec.head_may_lend);
+        let spec = |nodes: &str, avoid: &[&str]| {
+            pool_of(&nodes.parse().unwrap(), &wanted, &name, avoid)
+        };
+        let one = spec("n2", &[]).unwrap();
+        assert_eq!((one.head.as_str(), one.clients.as_str()), ("n2", ""));
+        assert_eq!((one.donors.as_str(), one.among.as_str()), ("", "n[4-6]"));
+        assert!(!one.head_may_lend && one.job.unwrap().outside);
+        assert_eq!(spec("n[3-4]", &["n6"]).unwrap().among, "n5");
+        let told = spec("n[4-5]", &["n6"]).unwrap_err();
+        assert!(planner::is_lack_of_memory(&told), "{told}");
+    }
+
+    #[test]
+    fn a_service_node_may_be_the_head_of_donors_outside() {
+        let wanted = wanted(&said("lake", "", ""), &profiles()).unwrap().unwrap();
+        let name = PoolName::of_job(17, 1).unwrap();
+        let spec = pool_of(&"n[2-3]".parse().unwrap(), &wanted, &name, &[]).unwrap();
+        assert_eq!((spec.head.as_str(), spec.clients.as_str()), ("mds1", "n[2-3]"));
+        let spec = pool_of(&"mds1,n2".parse().unwrap(), &wanted, &name, &[]).unwrap();
+        assert_eq!((spec.head.as_str(), spec.clients.as_str()), ("mds1", "n2"));
     }
 }

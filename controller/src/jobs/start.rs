@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use futures::stream::{self, Stream, StreamExt};
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
-use rampool_proto::v1::{
-    Event, EventKind, Failure, FailureKind, JobWish, PoolSpec, StartJobRequest,
-};
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, JobWish, StartJobRequest};
+use rampool_slurm::facts::Lend;
 
+use super::spec::Site;
 use super::{Jobs, runs, spec};
 use crate::clock::now_ms;
 use crate::pool::Events;
@@ -25,7 +25,7 @@ impl Jobs {
         match self.begin(job, &request).await {
             Ok(events) => Ok(events),
             Err(failure) => {
-                self.failed(job, &failure).await;
+                self.failed(job, &request.nodes, &failure).await;
                 Err(failure)
             }
         }
@@ -41,42 +41,53 @@ impl Jobs {
         let nodes: HostList = request.nodes.parse().map_err(|error| {
             Failure::new(FailureKind::Invalid, "read the job's nodes").saying(error)
         })?;
-        let spec_of = |name: &PoolName| spec::pool(request, &nodes, &wanted, name, &self.config);
+        let profile = &self.profiles[&wanted.profile];
+        let of_service = profile.head.iter().filter(|_| wanted.lend == Lend::Pool);
+        let places: Vec<&str> = nodes.iter().chain(of_service.map(String::as_str)).collect();
         while let Some(record) = self.live(job) {
-            let spec = spec_of(&record.assembly.name)?;
-            if self.goes_on(&record, &spec) {
-                match self.pools.up(&spec).await {
+            if self.goes_on(&record, &nodes) {
+                match self.pools.up(&record.spec).await {
                     Ok(events) => {
-                        return Ok(self.guarded(job, record.assembly.name.clone(), events));
+                        let name = record.assembly.name.clone();
+                        return Ok(self.guarded(job, name, &nodes, events));
                     }
                     // Something happened to it since it was looked at.
-                    Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &spec)) => {
+                    Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &nodes)) => {
                         continue;
                     }
                     Err(failure) => return Err(failure),
                 }
             }
-            self.clear(&record, &nodes).await?;
-            if !self.is_in_the_way(&record, &nodes) {
+            self.clear(&record, &places).await?;
+            if !self.is_in_the_way(&record, &places) {
                 break;
             }
         }
         let name = runs::next(job, &self.runs(job))
             .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))?;
-        let events = self.pools.up(&spec_of(&name)?).await?;
-        Ok(self.guarded(job, name, events))
+        if wanted.lend == Lend::Pool {
+            self.hear_of_slurms_nodes().await?;
+        }
+        let avoid = self.locked(|kept| {
+            let failures = kept.failures.get_mut(&job);
+            failures.map(|failures| std::mem::take(&mut failures.donors)).unwrap_or_default()
+        });
+        let site = Site { config: &self.config, profile };
+        let spec = spec::pool(request, &nodes, &wanted, &name, site, &avoid)?;
+        let events = self.pools.up(&spec).await?;
+        Ok(self.guarded(job, name, &nodes, events))
     }
 
-    /// Whether a run is the very pool that is wanted, made or being made, and no node has left it.
-    fn goes_on(&self, record: &PoolRecord, spec: &PoolSpec) -> bool {
+    /// Whether a run is of these nodes, made or being made, and none of them has left it.
+    fn goes_on(&self, record: &PoolRecord, nodes: &HostList) -> bool {
         let left = self.locked(|kept| kept.left.contains_key(record.assembly.name.as_str()));
-        let same = record.spec.job == spec.job;
+        let same = record.spec.job.as_ref().is_some_and(|job| job.nodes == nodes.to_string());
         same && !left && matches!(record.phase, Phase::Creating | Phase::Ready)
     }
 
     /// Takes an earlier run away, and waits until these nodes hold nothing of it. Nodes that do
     /// not answer are not waited for: the next run is refused there.
-    async fn clear(&self, record: &PoolRecord, nodes: &HostList) -> Result<(), Failure> {
+    async fn clear(&self, record: &PoolRecord, nodes: &[&str]) -> Result<(), Failure> {
         let mut events = self.pools.down(record.assembly.name.as_str(), true)?;
         while let Some(event) = events.next().await {
             let gave_up = event.kind() == EventKind::GaveUp;
@@ -90,27 +101,34 @@ impl Jobs {
     }
 
     /// Whether an earlier run holds anything on a node of the next one.
-    fn is_in_the_way(&self, record: &PoolRecord, nodes: &HostList) -> bool {
+    fn is_in_the_way(&self, record: &PoolRecord, nodes: &[&str]) -> bool {
         let released = self.pools.record(record.assembly.name.as_str());
         released.is_some_and(|record| !record.is_released())
             && nodes.iter().any(|node| self.holds(node, record))
     }
 
     /// Events whose reader gives the job up if it leaves before their end.
-    fn guarded(self: &Arc<Self>, job: u32, name: PoolName, events: Events) -> Events {
+    fn guarded(
+        self: &Arc<Self>,
+        job: u32,
+        name: PoolName,
+        nodes: &HostList,
+        events: Events,
+    ) -> Events {
         let jobs = Arc::clone(self);
         let guarded = Guarded { jobs: Arc::clone(self), name, events, ended: false };
+        let nodes: Arc<str> = nodes.to_string().into();
         let told = guarded.then(move |event| {
-            let jobs = Arc::clone(&jobs);
+            let (jobs, nodes) = (Arc::clone(&jobs), Arc::clone(&nodes));
             async move {
-                jobs.take_note(job, &event).await;
+                jobs.take_note(job, &nodes, &event).await;
                 event
             }
         });
         told.boxed()
     }
 
-    async fn take_note(&self, job: u32, event: &Event) {
+    async fn take_note(&self, job: u32, nodes: &str, event: &Event) {
         match event.kind() {
             EventKind::Finished => {
                 self.succeeded(job);
@@ -119,7 +137,7 @@ impl Jobs {
             EventKind::GaveUp => {
                 let said =
                     || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);
-                self.failed(job, &event.failure.clone().unwrap_or_else(said)).await;
+                self.failed(job, nodes, &event.failure.clone().unwrap_or_else(said)).await;
             }
             _ => {}
         }

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rampool_proto::size::MIB;
 use rampool_proto::v1::{Failure, FailureKind};
 use rampool_slurm::commands::{OURS, Resumed};
 use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
+use rampool_slurm::text::node::Node;
 
 use super::{BUILT_IN_GRACE, Jobs, runs};
 use crate::pool::record::{Phase, PoolRecord};
@@ -135,16 +137,27 @@ impl Jobs {
             return;
         }
         let failure = Failure::new(FailureKind::Failed, "keep the job's pool").saying(&failed.why);
-        self.failed(id, &failure).await;
+        let nodes = record.spec.job.as_ref().map_or("", |job| job.nodes.as_str());
+        self.failed(id, nodes, &failure).await;
         if let Err(failure) = self.slurm.requeue(id).await {
             tracing::error!(job = id, %failure, "a job without its pool runs on");
         }
     }
 
+    /// What Slurm's nodes may lend to jobs elsewhere is known once this has ended well. It changes
+    /// with slurm.conf alone: what was heard before will do.
+    pub(super) async fn hear_of_slurms_nodes(&self) -> Result<(), Failure> {
+        if !self.pools.knows_allowances() {
+            self.pools.allow(allowances(&self.slurm.nodes().await?));
+        }
+        Ok(())
+    }
+
     /// Gives nodes back to Slurm that were drained for memory which is free now, and no others.
     async fn resume_nodes(&self) -> Result<(), Failure> {
-        let nodes = self.slurm.nodes().await?.into_iter();
-        let ours = nodes.filter(|node| node.state.is_drained() && node.reason.starts_with(OURS));
+        let nodes = self.slurm.nodes().await?;
+        self.pools.allow(allowances(&nodes));
+        let ours = nodes.into_iter().filter(|node| node.state.is_drained() && node.reason.starts_with(OURS));
         for node in ours.map(|node| node.name) {
             let answers = self.nodes.get(&node).is_some_and(|known| known.reachable());
             if !answers || !self.foreign_on(&node, 0).is_empty() {
@@ -158,6 +171,11 @@ impl Jobs {
         }
         Ok(())
     }
+}
+
+/// What nodes may lend to jobs elsewhere: the memory that Slurm gives to nobody.
+fn allowances(nodes: &[Node]) -> BTreeMap<String, u64> {
+    nodes.iter().map(|node| (node.name.clone(), node.mem_spec_limit_mib * MIB)).collect()
 }
 
 fn tell_silence(watch: &mut Watch, failure: &Failure) {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{HoldingKind, Piece, PoolId};
+use rampool_proto::v1::{Failure, HoldingKind, Piece, PoolId, PoolSpec};
 
 use super::Pools;
 use super::record::{Phase, PoolRecord};
 use crate::nodes::Known;
 use crate::planner::{Candidate, Reach};
+use crate::spec;
 use crate::version;
 
 impl Pools {
@@ -32,6 +33,26 @@ impl Pools {
         };
         self.env.nodes.all().into_iter().map(seen).collect()
     }
+
+    /// The same, where the nodes that a pool may not choose lend nothing, and those under Slurm no
+    /// more than they may.
+    pub(super) fn candidates_for(&self, spec: &PoolSpec) -> Result<Vec<Candidate>, Failure> {
+        let among = spec::among_of(spec)?;
+        let outside = spec.job.as_ref().is_some_and(|job| job.outside);
+        let mut others = self.records();
+        others.retain(|record| !record.is_own());
+        let mut candidates = self.candidates();
+        for candidate in &mut candidates {
+            if !among.is_empty() && !among.contains(&candidate.name) {
+                candidate.lendable = 0;
+            }
+            let known = self.env.nodes.get(&candidate.name).filter(|_| outside);
+            if let Some(most) = known.and_then(|known| self.allowance_left(&known, &others)) {
+                candidate.lendable = candidate.lendable.min(most);
+            }
+        }
+        Ok(candidates)
+    }
 }
 
 fn reach(node: &Known) -> Reach {
@@ -44,7 +65,7 @@ fn reach(node: &Known) -> Reach {
 
 /// What a node will lend to pools being made or mended, beyond what its inventory already shows
 /// as lent.
-fn promised(node: &Known, records: &[Arc<PoolRecord>]) -> u64 {
+pub(super) fn promised(node: &Known, records: &[Arc<PoolRecord>]) -> u64 {
     let pieces = records.iter().flat_map(|record| {
         let own = coming(record).filter(|piece| piece.donor == node.name);
         own.map(move |piece| (record.carved(piece), piece.bytes))

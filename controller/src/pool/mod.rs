@@ -17,6 +17,7 @@
 //! | `turn` | one operation a pool at a time |
 //! | `go_on` | what is done without being asked |
 //! | `candidates` | the nodes as the planner sees them |
+//! | `allowance` | what nodes under Slurm may lend to jobs that run elsewhere |
 //! | `drain` | nodes that take no new pieces |
 //! | [`health`] | how a pool in use is, and what should be done about it |
 //! | [`status`], `alerts` | what a pool looks like, and what of it needs somebody |
@@ -25,6 +26,7 @@
 
 mod adopt;
 mod alerts;
+mod allowance;
 mod begin;
 mod candidates;
 mod down;
@@ -112,6 +114,8 @@ pub struct Pools {
     /// One pool is planned and recorded at a time, so that none promises the memory that
     /// another was just promised.
     admission: AsyncMutex<()>,
+    /// What nodes under Slurm may lend to jobs that run elsewhere, in bytes, once Slurm was heard.
+    allowances: Mutex<Option<BTreeMap<String, u64>>>,
     /// The nodes that take no new pieces, and why.
     drained: Mutex<BTreeMap<String, String>>,
     /// The nodes whose evacuation an earlier controller did not end.
@@ -137,6 +141,7 @@ impl Pools {
             released: Mutex::new(loaded.released.into_iter().collect()),
             generations: Mutex::new(loaded.generations),
             admission: AsyncMutex::new(()),
+            allowances: Mutex::default(),
             drained: Mutex::new(loaded.drained),
             evacuated: Mutex::new(loaded.evacuated),
             leases: Mutex::new(loaded.leases),

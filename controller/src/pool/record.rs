@@ -209,6 +209,18 @@ impl PoolRecord {
         matches!(self.phase, Phase::Released(_))
     }
 
+    /// Whether it is a job's, whose own nodes lend.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.spec.job.as_ref().is_some_and(|job| !job.outside)
+    }
+
+    /// Whether it is a job's, and donors outside of the job lend.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        self.spec.job.as_ref().is_some_and(|job| job.outside)
+    }
+
     /// Whether it has a file system; else users get the bare block device.
     #[must_use]
     pub fn has_filesystem(&self) -> bool {
@@ -312,11 +324,16 @@ impl PoolRecord {
         self.debts.iter().any(|debt| debt.node == node)
     }
 
+    /// Whether a node uses it: as its head, or as a client.
+    #[must_use]
+    pub fn is_used_on(&self, node: &str) -> bool {
+        self.placement.head == node || self.has_client(node)
+    }
+
     /// Whether the node is its head, one of its donors or clients, or owes it something.
     #[must_use]
     pub fn involves(&self, node: &str) -> bool {
-        self.placement.head == node
-            || self.has_client(node)
+        self.is_used_on(node)
             || self.members().any(|piece| piece.donor == node)
             || self.owes(node)
     }

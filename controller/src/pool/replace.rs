@@ -90,7 +90,12 @@ impl Pools {
         let shut: BTreeSet<String> = record.debts.iter().map(|debt| debt.node.clone()).collect();
         let asked = Some(new).filter(|new| !new.is_empty());
         let vacancy = Vacancy { placement, slot, anew, shut: &shut };
-        let chosen = replacement::choose(vacancy, asked, &self.candidates());
+        let nodes = match asked {
+            // Whoever names a node has chosen.
+            Some(_) => self.candidates(),
+            None => self.candidates_for(&record.spec)?,
+        };
+        let chosen = replacement::choose(vacancy, asked, &nodes);
         // A spare comes before a donor that lost what it had.
         match self.able_spare(record).filter(|_| asked.is_none()) {
             Some(spare) if chosen.as_ref().map_or(true, |new| new.donor == old) => {

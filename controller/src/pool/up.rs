@@ -53,7 +53,7 @@ impl Pools {
     pub async fn plan(&self, spec: &PoolSpec) -> Result<Placement, Failure> {
         let wanted = self.resolve(spec)?;
         self.hear(&wanted).await;
-        let placement = planner::plan(&wanted, &self.candidates())?;
+        let placement = planner::plan(&wanted, &self.candidates_for(&wanted.spec)?)?;
         self.refuse_shared_mount_point(&placement)?;
         let generation = self.next_generation(&wanted.name)?;
         let check = Call::CheckHead(CheckHeadRequest {
@@ -98,6 +98,7 @@ impl Pools {
     async fn hear(&self, wanted: &Wanted) {
         let mut concerned = match &wanted.donors {
             Donors::Listed(names) => names.clone(),
+            Donors::Pick(_) if !wanted.among.is_empty() => wanted.among.iter().cloned().collect(),
             Donors::Pick(_) => self.env.nodes.all().into_iter().map(|node| node.name).collect(),
         };
         concerned.push(wanted.spec.head.clone());
@@ -110,7 +111,8 @@ impl Pools {
 
     /// The record of a new assembly.
     fn place(&self, wanted: &Wanted) -> Result<PoolRecord, Failure> {
-        let placement = planner::plan(wanted, &self.candidates())?;
+        let placement = planner::plan(wanted, &self.candidates_for(&wanted.spec)?)
+            .map_err(|refusal| self.with_bounds(refusal, &wanted.spec))?;
         self.refuse_shared_mount_point(&placement)?;
         let generation = self.next_generation(&wanted.name)?;
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;

@@ -106,11 +106,13 @@ impl<'a> Jobs<'a> {
         .await
     }
 
-    /// Says that a job is over.
+    /// Says that a job is over, and waits until donors outside of it have their memory back.
     pub(super) async fn end_job(&self, question: EndJobRequest) -> Result<EndJobResponse, Failure> {
         let step = format!("say that job {} is over", job_of(question.id.as_ref()));
         self.ask(&step, async |mut client: Client, step: &str| {
-            self.answer(step, client.end_job(self.timed(question.clone())).await)
+            let patience_seconds = self.patience_seconds();
+            let question = EndJobRequest { patience_seconds, ..question.clone() };
+            self.answer(step, client.end_job(self.timed(question)).await)
         })
         .await
     }

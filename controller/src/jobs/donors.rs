@@ -1,0 +1,92 @@
+//! The donors that lend to jobs elsewhere: what they can lend, and whether Slurm's licences count
+//! as much.
+
+use std::collections::BTreeSet;
+
+use rampool_proto::hostlist::HostList;
+use rampool_proto::pool_name::Assembly;
+use rampool_proto::size::MIB;
+use rampool_proto::v1::{Finding, HoldingKind, Severity};
+use rampool_slurm::facts::Lend;
+use rampool_slurm::licence::{self, Capacity};
+use rampool_slurm::wish::LICENCE;
+
+use super::Jobs;
+use crate::nodes::Known;
+
+impl Jobs {
+    /// The donors of all profiles that lend to jobs elsewhere.
+    pub(super) fn donors_of_pools(&self) -> BTreeSet<String> {
+        let pools = self.profiles.values().filter(|own| own.lend == Some(Lend::Pool));
+        let donors = pools.filter_map(|own| own.donors.as_ref()).flat_map(HostList::iter);
+        donors.map(str::to_owned).collect()
+    }
+
+    /// The most that a donor could lend to jobs elsewhere, with what it lends now, as it said last.
+    pub(super) fn most_elsewhere(&self, donor: &Known) -> Option<u64> {
+        let memory = donor.inventory.as_ref()?.memory.as_ref()?;
+        let all = memory.lendable_bytes + self.pools.lent_elsewhere(donor);
+        Some(self.pools.allowance(&donor.name).map_or(all, |allowance| all.min(allowance)))
+    }
+
+    /// What stands in the way of jobs that wait for the memory of donors elsewhere.
+    pub async fn examine_donors(&self) -> Vec<Finding> {
+        let names = self.donors_of_pools();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let heard = async {
+            self.hear_of_slurms_nodes().await?;
+            self.slurm.config().await
+        };
+        let config = match heard.await {
+            Ok(config) => config,
+            Err(failure) => {
+                let text = format!("Slurm does not say what it knows of donors: {failure}");
+                return vec![Finding {
+                    severity: Severity::Warning.into(),
+                    text,
+                    ..Finding::default()
+                }];
+            }
+        };
+        let donors: Vec<Known> = names.iter().filter_map(|name| self.nodes.get(name)).collect();
+        let capacity = Capacity {
+            all: donors.iter().filter_map(|donor| self.most_elsewhere(donor)).sum(),
+            of_admins: donors.iter().map(of_admins).sum(),
+        };
+        let licences = licence::examine(config.licenses(LICENCE), capacity);
+        licences.into_iter().chain(donors.iter().filter_map(|donor| self.lends_nothing(donor))).collect()
+    }
+
+    /// A donor under Slurm that leaves nothing of its memory out of what Slurm gives to jobs.
+    fn lends_nothing(&self, donor: &Known) -> Option<Finding> {
+        if self.pools.allowance(&donor.name)? > 0 {
+            return None;
+        }
+        let lendable = donor.inventory.as_ref()?.memory.as_ref()?.lendable_bytes / MIB;
+        let name = &donor.name;
+        Some(Finding {
+            node: name.clone(),
+            severity: Severity::Error.into(),
+            text: "Slurm: it is a donor of jobs elsewhere, but Slurm gives all of its memory to jobs \
+                   here: it lends nothing"
+                .to_owned(),
+            fix: format!(
+                "slurm.conf: MemSpecLimit={lendable} or less for {name}; scontrol reconfigure"
+            ),
+        })
+    }
+}
+
+/// What a node lends to pools that are no jobs', in bytes.
+fn of_admins(node: &Known) -> u64 {
+    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
+    let lent = holdings.filter(|holding| holding.kind() == HoldingKind::Ramdisk);
+    lent.filter(|holding| {
+        let assembly = holding.pool.as_ref().map(Assembly::try_from);
+        assembly.is_some_and(|assembly| assembly.is_ok_and(|own| own.name.job().is_none()))
+    })
+    .map(|holding| holding.bytes)
+    .sum()
+}
