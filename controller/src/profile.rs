@@ -190,7 +190,9 @@ impl Profile {
             return Err("lend: pool needs `size`: what a job gets that gives none".into());
         }
         if self.spares.is_some_and(|spares| spares > 0) {
-            return Err("lend: pool has no spares: any of the donors takes a lost one's place".into());
+            return Err(
+                "lend: pool has no spares: any of the donors takes a lost one's place".into()
+            );
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Fields> {
 }
 
 /// Stands before `mkfs.ext4` on a head: waits, where it is told to, and says so.
-const WAITING_MKFS: &str = "#!/bin/sh\nif [ -e /run/hold ]; then touch /run/holds; fi\n\
+pub(crate) const WAITING_MKFS: &str = "#!/bin/sh\nif [ -e /run/hold ]; then touch /run/holds; fi\n\
     while [ -e /run/hold ]; do sleep 0.1; done\nexec /usr/sbin/mke2fs -t ext4 \"$@\"\n";
 
 /// Does something while a job's pool is half made: its head, `n2`, is at the file system.

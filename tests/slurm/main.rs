@@ -4,5 +4,6 @@
 mod faults;
 mod own;
 mod plain;
+mod pool;
 mod submission;
 mod words;

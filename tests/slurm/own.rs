@@ -36,9 +36,9 @@ pub(crate) fn boot(name: &str, compute: u8) -> Result<SlurmCluster> {
 fn jobs_of_four_nodes_and_of_one_find_their_scratch_and_the_memory_is_given_back() -> Result<()> {
     boot("own", 4)?.run(|slurm| {
         let before = slurm.cluster.footprints()?;
-        a_job_of(slurm, &["n2", "n3", "n4", "n5"])?;
+        a_job_of(slurm, "moreIOPS", &["n2", "n3", "n4", "n5"], LOCAL)?;
         slurm.ensure_given_back(&before, SOON).context("after the job of four nodes")?;
-        a_job_of(slurm, &["n2"])?;
+        a_job_of(slurm, "moreIOPS", &["n2"], LOCAL)?;
         slurm.ensure_given_back(&before, SOON).context("after the job of one node")?;
         what_these_nodes_cannot_give_is_refused_at_submission(slurm)?;
         steps_without_a_script(slurm)?;
@@ -48,9 +48,18 @@ fn jobs_of_four_nodes_and_of_one_find_their_scratch_and_the_memory_is_given_back
     })
 }
 
-fn a_job_of(slurm: &SlurmCluster, nodes: &[&str]) -> Result<()> {
+/// What its first node sees of a pool that it is the head of.
+pub(crate) const LOCAL: &str = "ext2/ext3";
+
+/// A job of these nodes that wants `feature`, whose first node sees a file system of that kind.
+pub(crate) fn a_job_of(
+    slurm: &SlurmCluster,
+    feature: &str,
+    nodes: &[&str],
+    first: &str,
+) -> Result<()> {
     let (count, list) = (format!("-N{}", nodes.len()), format!("-w{}", nodes.join(",")));
-    let job = slurm.submit(&[&count, &list, "-C", "moreIOPS"], EVERYWHERE)?;
+    let job = slurm.submit(&[&count, &list, "-C", feature], EVERYWHERE)?;
     let fields = job.until_over(SOON)?;
     let output = job.output()?;
     ensure!(fields.get("JobState") == "COMPLETED", "{fields}\n{output}");
@@ -64,7 +73,7 @@ fn a_job_of(slurm: &SlurmCluster, nodes: &[&str]) -> Result<()> {
     ensure!(count_of(&format!("dir={path}")) == 1, "{output}");
     ensure!(count_of(&format!("own={USER},700")) == 1, "{output}");
     for (index, node) in nodes.iter().enumerate() {
-        let kind = if index == 0 { "ext2/ext3" } else { "nfs" };
+        let kind = if index == 0 { first } else { "nfs" };
         ensure!(count_of(&format!("{node} sees {USER},700,{kind}")) == 1, "{output}");
         ensure!(count_of(&format!("{node} read {}", nodes.join(" "))) == 1, "{output}");
     }

@@ -27,7 +27,8 @@ fn facts() -> Facts {
         ],
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
-        licences: Some(site::LICENCES),
+        // As many as slurm.conf has.
+        licences: Some(1_000_000),
         suspending: vec![site::SUSPENDING.to_owned()],
     }
 }
@@ -42,6 +43,7 @@ fn what_can_never_be_is_refused_with_a_sentence_and_all_else_is_accepted() -> Re
         refused_options(slurm)?;
         refused_without_a_script(slurm)?;
         accepted(slurm)?;
+        accounted(slurm)?;
 
         // Facts that cannot be believed refuse nothing; a wrong line needs none to be refused.
         let old = facts().written - Duration::from_secs(7200);
@@ -50,6 +52,21 @@ fn what_can_never_be_is_refused_with_a_sentence_and_all_else_is_accepted() -> Re
         n1.sh(&format!("rm {}", site::FACTS))?;
         accepted_without_facts(slurm).context("without facts")
     })
+}
+
+/// A job of donors outside takes licences; its comment has the size that they are for.
+fn accounted(slurm: &SlurmCluster) -> Result<()> {
+    for (options, licences) in [
+        (&["-C", "lake"][..], "rampool:21"),
+        (&["-C", "lake", "-L", "rampool:64"], "rampool:65"),
+        (&["-C", "moreIOPS", "-L", "rampool:3"], "(null)"),
+    ] {
+        let job = slurm.submit(&[&["-H"], options].concat(), SCRIPT)?;
+        let fields = job.show()?;
+        ensure!(fields.get("Licenses") == licences, "{options:?}: wanted {licences}: {fields}");
+        job.cancel()?;
+    }
+    Ok(())
 }
 
 fn ensure_said(said: &str, words: &str, what: &str) -> Result<()> {

@@ -56,7 +56,10 @@ impl Jobs {
             of_admins: donors.iter().map(of_admins).sum(),
         };
         let licences = licence::examine(config.licenses(LICENCE), capacity);
-        licences.into_iter().chain(donors.iter().filter_map(|donor| self.lends_nothing(donor))).collect()
+        licences
+            .into_iter()
+            .chain(donors.iter().filter_map(|donor| self.lends_nothing(donor)))
+            .collect()
     }
 
     /// A donor under Slurm that leaves nothing of its memory out of what Slurm gives to jobs.
@@ -69,9 +72,10 @@ impl Jobs {
         Some(Finding {
             node: name.clone(),
             severity: Severity::Error.into(),
-            text: "Slurm: it is a donor of jobs elsewhere, but Slurm gives all of its memory to jobs \
+            text:
+                "Slurm: it is a donor of jobs elsewhere, but Slurm gives all of its memory to jobs \
                    here: it lends nothing"
-                .to_owned(),
+                    .to_owned(),
             fix: format!(
                 "slurm.conf: MemSpecLimit={lendable} or less for {name}; scontrol reconfigure"
             ),

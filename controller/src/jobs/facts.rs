@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rampool_proto::v1::Redundancy;
+use rampool_proto::v1::{Failure, Redundancy};
 use rampool_slurm::facts::{Facts, JobProfile, Lend};
 use rampool_slurm::wish::LICENCE;
 
@@ -15,6 +15,9 @@ use super::Jobs;
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(20);
+
+/// How soon again where Slurm was not heard: until then jobs take no licences.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// For how long it may be believed: a controller that is restarted meanwhile is no reason to accept
 /// what it would refuse.
@@ -24,14 +27,19 @@ impl Jobs {
     /// Keeps the file, until the process ends.
     pub async fn keep_facts(self: Arc<Self>) {
         let Some(path) = self.config.facts.clone() else { return };
-        let mut tick = tokio::time::interval(EVERY);
+        let mut pause = Duration::ZERO;
         loop {
-            tick.tick().await;
+            tokio::time::sleep(pause).await;
+            pause = AGAIN;
             // A node that was never heard of may lend much: nothing is better than too little.
             if self.nodes.all().iter().any(|known| known.inventory.is_none()) {
                 continue;
             }
-            let text = self.facts().await.to_string();
+            let (facts, complete) = self.facts().await;
+            if complete {
+                pause = EVERY;
+            }
+            let text = facts.to_string();
             let file = path.clone();
             let written = tokio::task::spawn_blocking(move || replace(&file, &text)).await;
             let written = written.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -41,21 +49,21 @@ impl Jobs {
         }
     }
 
-    async fn facts(&self) -> Facts {
-        // Where Slurm does not say, no job is refused for its partition.
-        let partitions = self.slurm.partitions().await.unwrap_or_else(|failure| {
-            tracing::warn!(%failure, "which partitions suspend jobs is not known");
-            Vec::new()
+    /// What is known, and whether that is all: where Slurm does not say, no job is refused for its
+    /// partition, nor takes licences.
+    async fn facts(&self) -> (Facts, bool) {
+        let said = async {
+            self.hear_of_slurms_nodes().await?;
+            Ok::<_, Failure>((self.slurm.partitions().await?, self.slurm.config().await?))
+        };
+        let said = said.await.inspect_err(|failure| {
+            tracing::warn!(%failure, "job_submit.lua is not told of partitions and licences");
         });
+        let complete = said.is_ok();
+        let (partitions, config) = said.unwrap_or_default();
         let suspends = partitions.into_iter().filter(|partition| partition.suspends);
-        let licences = self.slurm.config().await.map_or_else(
-            |failure| {
-                tracing::warn!(%failure, "how many licences there are is not known");
-                None
-            },
-            |config| config.licenses(LICENCE),
-        );
-        Facts {
+        let licences = config.licenses(LICENCE);
+        let facts = Facts {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
@@ -63,7 +71,8 @@ impl Jobs {
             pool: self.lent_to_jobs_elsewhere(),
             licences,
             suspending: suspends.map(|partition| partition.name).collect(),
-        }
+        };
+        (facts, complete)
     }
 
     fn job_profiles(&self) -> impl Iterator<Item = JobProfile> + '_ {

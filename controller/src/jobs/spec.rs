@@ -209,9 +209,8 @@ mod tests {
     fn donors_outside_lend_but_for_nodes_of_the_job_and_where_it_failed_last() {
         let wanted = wanted(&said("bigIOPS", "", ""), &profiles()).unwrap().unwrap();
         let name = PoolName::of_job(17, 1).unwrap();
-        let spec = |nodes: &str, avoid: &[&str]| {
-            pool_of(&nodes.parse().unwrap(), &wanted, &name, avoid)
-        };
+        let spec =
+            |nodes: &str, avoid: &[&str]| pool_of(&nodes.parse().unwrap(), &wanted, &name, avoid);
         let one = spec("n2", &[]).unwrap();
         assert_eq!((one.head.as_str(), one.clients.as_str()), ("n2", ""));
         assert_eq!((one.donors.as_str(), one.among.as_str()), ("", "n[4-6]"));

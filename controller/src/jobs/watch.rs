@@ -157,7 +157,9 @@ impl Jobs {
     async fn resume_nodes(&self) -> Result<(), Failure> {
         let nodes = self.slurm.nodes().await?;
         self.pools.allow(allowances(&nodes));
-        let ours = nodes.into_iter().filter(|node| node.state.is_drained() && node.reason.starts_with(OURS));
+        let ours = nodes
+            .into_iter()
+            .filter(|node| node.state.is_drained() && node.reason.starts_with(OURS));
         for node in ours.map(|node| node.name) {
             let answers = self.nodes.get(&node).is_some_and(|known| known.reachable());
             if !answers || !self.foreign_on(&node, 0).is_empty() {

@@ -72,9 +72,10 @@ impl Pools {
             return refusal;
         };
         let among = crate::spec::among_of(spec).unwrap_or_default();
-        let less = bounded.iter().zip(&all).filter(|(bounded, all)| {
-            among.contains(&all.name) && bounded.lendable < all.lendable
-        });
+        let less = bounded
+            .iter()
+            .zip(&all)
+            .filter(|(bounded, all)| among.contains(&all.name) && bounded.lendable < all.lendable);
         let less: Vec<String> = less
             .map(|(bounded, all)| {
                 let (may, can) = (Size(bounded.lendable), Size(all.lendable));

@@ -333,9 +333,7 @@ impl PoolRecord {
     /// Whether the node is its head, one of its donors or clients, or owes it something.
     #[must_use]
     pub fn involves(&self, node: &str) -> bool {
-        self.is_used_on(node)
-            || self.members().any(|piece| piece.donor == node)
-            || self.owes(node)
+        self.is_used_on(node) || self.members().any(|piece| piece.donor == node) || self.owes(node)
     }
 }
 

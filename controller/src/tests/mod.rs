@@ -6,6 +6,7 @@ mod crashes;
 mod fake_nodes;
 mod faults;
 mod grpc;
+mod lending;
 pub(crate) mod model;
 mod operations;
 mod rig;

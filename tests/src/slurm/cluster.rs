@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rampool_lab::{NodeId, Output};
 
+use super::site::Memory;
 use super::{Fields, site};
 use crate::cluster::{self, CONTROLLER, Cluster};
 use crate::footprint::Footprint;
@@ -39,15 +40,25 @@ pub struct SlurmCluster {
 pub struct Builder {
     rampool: cluster::Builder,
     compute: u8,
+    donors: u8,
+    kept_mib: u64,
+    licences: Option<u64>,
 }
 
 impl SlurmCluster {
     /// `compute` nodes that run jobs, `n2` and on, and `n1`; `name` is the lab's.
     #[must_use]
     pub fn builder(name: &str, compute: u8) -> Builder {
-        let rampool =
-            Cluster::builder(name, compute + 1).party(PARTY).controller(&site::jobs_yaml());
-        Builder { rampool: rampool.memory_mib(MEMORY_MIB), compute }
+        Self::with_donors(name, compute, 0)
+    }
+
+    /// The same, and after those so many nodes that Slurm knows nothing of.
+    #[must_use]
+    pub fn with_donors(name: &str, compute: u8, donors: u8) -> Builder {
+        let nodes = compute + donors + 1;
+        let rampool = Cluster::builder(name, nodes).party(PARTY).controller(&site::jobs_yaml());
+        let rampool = rampool.memory_mib(MEMORY_MIB);
+        Builder { rampool, compute, donors, kept_mib: 0, licences: None }
     }
 
     /// Uses it; where that fails, the nodes' consoles and the programs' logs are printed.
@@ -182,14 +193,31 @@ impl Builder {
         self
     }
 
+    /// Slurm gives so much of each node's memory to nobody.
+    #[must_use]
+    pub fn keeping_mib(mut self, mib: u64) -> Self {
+        self.kept_mib = mib;
+        self
+    }
+
+    /// Slurm has so many licences of rampool's.
+    #[must_use]
+    pub fn licences(mut self, licences: u64) -> Self {
+        self.licences = Some(licences);
+        self
+    }
+
     /// Boots it, and waits until every node is idle.
     ///
     /// # Errors
     /// When something does not start.
     pub fn boot(self) -> Result<SlurmCluster> {
-        let (compute, key) = (self.compute, munge_key()?);
-        let cluster = self.rampool.boot_with(|lab| install(lab, compute, &key))?;
-        let compute = cluster.nodes().iter().filter(|node| *node != CONTROLLER).cloned().collect();
+        let key = munge_key()?;
+        let Self { rampool, compute, donors, kept_mib, licences } = self;
+        let memory = Memory { all: MEMORY_MIB, kept: kept_mib };
+        let cluster =
+            rampool.boot_with(|lab| install(lab, compute, donors, (memory, licences), &key))?;
+        let compute = cluster.nodes().iter().skip(1).take(compute.into()).cloned().collect();
         let cluster = SlurmCluster { cluster, compute };
         cluster
             .until_idle(READY_DEADLINE)
@@ -198,18 +226,25 @@ impl Builder {
     }
 }
 
-fn install(mut lab: rampool_lab::Builder, compute: u8, key: &[u8]) -> rampool_lab::Builder {
-    let nodes = compute + 1;
-    let compute = format!("n[2-{nodes}]");
-    for (path, mode, text) in site::files(CONTROLLER, &compute, MEMORY_MIB) {
+fn install(
+    mut lab: rampool_lab::Builder,
+    compute: u8,
+    donors: u8,
+    (memory, licences): (Memory, Option<u64>),
+    key: &[u8],
+) -> rampool_lab::Builder {
+    let compute_nodes = format!("n[2-{}]", compute + 1);
+    for (path, mode, text) in site::files(CONTROLLER, &compute_nodes, memory, licences) {
         lab = lab.persist_file(path, mode, text);
     }
-    for node in NodeId::first(nodes) {
+    for node in NodeId::first(compute + donors + 1) {
         let party = if node.to_string() == CONTROLLER { PARTY } else { "node" };
         let yaml = site::hooks_yaml(CONTROLLER, party);
         lab = lab.persist_file_on(node, "/etc/rampool/slurm.yaml", 0o644, yaml);
     }
-    lab.persist_file("/etc/munge/munge.key", 0o400, key).on_boot(PREPARE).on_boot(start_daemon())
+    lab.persist_file("/etc/munge/munge.key", 0o400, key)
+        .on_boot(PREPARE)
+        .on_boot(start_daemons(compute + 1))
 }
 
 /// What packaging and systemd do elsewhere: rampool's program in its place, folders of the
@@ -226,14 +261,16 @@ install -d -m 755 /var/lib/slurm/slurmd
 runuser -u munge -- munged
 ";
 
-/// On the first node slurmctld; on all others the site's own NFS server, by which a job's first
-/// node shares its pool with the others, and slurmd.
-fn start_daemon() -> String {
+/// On all nodes but those that only lend the site's own NFS server, by which a pool's head shares
+/// it; on the first node slurmctld, and on the others up to `last` slurmd.
+fn start_daemons(last: u8) -> String {
     format!(
-        "if [ $(hostname) = {CONTROLLER} ]; then exec slurmctld; fi
+        "number=$(hostname); number=${{number#n}}
+[ $number -le {last} ] || exit 0
 modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd
 mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld; mount -t rpc_pipefs rpc /run/rpc_pipefs
 nfsdcld; rpc.mountd -N 2 -N 3; rpc.nfsd -N 3 --no-udp 4
+if [ $(hostname) = {CONTROLLER} ]; then exec slurmctld; fi
 cd /sys/fs/cgroup && mkdir system.slice
 for group in . system.slice; do echo '+memory +cpu +pids' >$group/cgroup.subtree_control; done
 slurmd"

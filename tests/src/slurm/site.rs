@@ -15,15 +15,38 @@ pub fn memory_for_jobs(memory_mib: u64) -> u64 {
     memory_mib.saturating_sub(128)
 }
 
+/// Of each node that runs jobs, in MiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// What it has.
+    pub all: u64,
+    /// What of that no job is given (MemSpecLimit).
+    pub kept: u64,
+}
+
+/// The site's, with the number of licences that fits its donors.
+fn rampool_conf(licences: Option<u64>) -> String {
+    let text = include_str!("../../../slurm/examples/rampool.conf");
+    let Some(licences) = licences else { return text.to_owned() };
+    let lines = text.lines().map(|line| {
+        if line.starts_with("Licenses=") {
+            format!("Licenses=rampool:{licences}\n")
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
 /// What is the same on every node, Slurm's controller included. `compute` are the nodes that
 /// run jobs (a host list).
 #[must_use]
-pub fn files(controller: &str, compute: &str, memory_mib: u64) -> Vec<File> {
+pub fn files(controller: &str, compute: &str, memory: Memory, licences: Option<u64>) -> Vec<File> {
     let hook = |path, text: &str| (path, 0o755, text.to_owned());
     let text = |path, text: &str| (path, 0o644, text.to_owned());
     vec![
-        text("/etc/slurm/slurm.conf", &slurm_conf(controller, compute, memory_mib)),
-        text("/etc/slurm/rampool.conf", include_str!("../../../slurm/examples/rampool.conf")),
+        text("/etc/slurm/slurm.conf", &slurm_conf(controller, compute, memory)),
+        text("/etc/slurm/rampool.conf", &rampool_conf(licences)),
         text("/etc/slurm/cgroup.conf", &cgroup_conf()),
         text("/etc/slurm/job_submit.lua", include_str!("../../../slurm/lua/job_submit.lua")),
         text(
@@ -88,8 +111,8 @@ const NODE_DEADLINE: u64 = 15;
 
 /// Four CPUs are claimed of a node's one, so that several jobs fit on it. Times are short where
 /// a test would wait for them: how soon a lost node is noticed, how long a job may ignore its end.
-fn slurm_conf(controller: &str, compute: &str, memory_mib: u64) -> String {
-    let memory = memory_for_jobs(memory_mib);
+fn slurm_conf(controller: &str, compute: &str, memory: Memory) -> String {
+    let (memory, kept) = (memory_for_jobs(memory.all), memory.kept);
     let mut text = format!(
         "ClusterName={CLUSTER}
 SlurmctldHost={controller}
@@ -125,7 +148,7 @@ Include rampool.conf
     let _ = write!(
         text,
         "NodeName={compute} CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 \
-         RealMemory={memory} Feature={features} State=UNKNOWN
+         RealMemory={memory} MemSpecLimit={kept} Feature={features} State=UNKNOWN
 PartitionName=main Nodes={compute} Default=YES MaxTime=1:00:00 State=UP OverSubscribe=NO
 PartitionName={SUSPENDING} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscribe=NO
 "
@@ -134,7 +157,7 @@ PartitionName={SUSPENDING} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscrib
 }
 
 /// The profiles that a job may name; nodes have each as a feature, and some that are none.
-pub const PROFILES: [&str; 3] = ["moreIOPS", "moreIOPS_safe", "lake"];
+pub const PROFILES: [&str; 4] = ["moreIOPS", "moreIOPS_safe", "lake", "lake_served"];
 
 /// A partition that is said to suspend jobs.
 pub const SUSPENDING: &str = "debug";
