@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 
 use rampool_proto::hostlist::HostList;
-use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::MIB;
-use rampool_proto::v1::{Finding, HoldingKind, Severity};
+use rampool_proto::v1::{Failure, Finding, Severity};
 use rampool_slurm::facts::Lend;
 use rampool_slurm::licence::{self, Capacity};
 use rampool_slurm::wish::LICENCE;
@@ -41,19 +40,12 @@ impl Jobs {
         };
         let config = match heard.await {
             Ok(config) => config,
-            Err(failure) => {
-                let text = format!("Slurm does not say what it knows of donors: {failure}");
-                return vec![Finding {
-                    severity: Severity::Warning.into(),
-                    text,
-                    ..Finding::default()
-                }];
-            }
+            Err(failure) => return vec![unheard(&failure)],
         };
         let donors: Vec<Known> = names.iter().filter_map(|name| self.nodes.get(name)).collect();
         let capacity = Capacity {
             all: donors.iter().filter_map(|donor| self.most_elsewhere(donor)).sum(),
-            of_admins: donors.iter().map(of_admins).sum(),
+            of_admins: donors.iter().map(|donor| self.pools.lent_to_admins(donor)).sum(),
         };
         let licences = licence::examine(config.licenses(LICENCE), capacity);
         licences
@@ -83,14 +75,11 @@ impl Jobs {
     }
 }
 
-/// What a node lends to pools that are no jobs', in bytes.
-fn of_admins(node: &Known) -> u64 {
-    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
-    let lent = holdings.filter(|holding| holding.kind() == HoldingKind::Ramdisk);
-    lent.filter(|holding| {
-        let assembly = holding.pool.as_ref().map(Assembly::try_from);
-        assembly.is_some_and(|assembly| assembly.is_ok_and(|own| own.name.job().is_none()))
-    })
-    .map(|holding| holding.bytes)
-    .sum()
+fn unheard(failure: &Failure) -> Finding {
+    Finding {
+        severity: Severity::Error.into(),
+        text: format!("Slurm does not say how many licences there are for jobs' donors: {failure}"),
+        fix: "systemctl status slurmctld; `jobs.commands` in controller.yaml".to_owned(),
+        ..Finding::default()
+    }
 }

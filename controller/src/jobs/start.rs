@@ -10,7 +10,7 @@ use rampool_proto::pool_name::PoolName;
 use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, JobWish, StartJobRequest};
 use rampool_slurm::facts::Lend;
 
-use super::spec::Site;
+use super::spec::{Site, Wanted};
 use super::{Jobs, runs, spec};
 use crate::clock::now_ms;
 use crate::pool::Events;
@@ -41,18 +41,31 @@ impl Jobs {
         let nodes: HostList = request.nodes.parse().map_err(|error| {
             Failure::new(FailureKind::Invalid, "read the job's nodes").saying(error)
         })?;
-        let profile = &self.profiles[&wanted.profile];
-        let of_service = profile.head.iter().filter(|_| wanted.lend == Lend::Pool);
-        let places: Vec<&str> = nodes.iter().chain(of_service.map(String::as_str)).collect();
+        match self.earlier(job, &nodes, &wanted).await? {
+            Some(events) => Ok(events),
+            None => self.next(job, request, &nodes, &wanted).await,
+        }
+    }
+
+    /// The run that is there already; none once what is left of another is out of the way.
+    async fn earlier(
+        self: &Arc<Self>,
+        job: u32,
+        nodes: &HostList,
+        wanted: &Wanted,
+    ) -> Result<Option<Events>, Failure> {
+        let head = self.profiles[&wanted.profile].head.iter();
+        let of_service = head.filter(|_| wanted.lend == Lend::Pool).map(String::as_str);
+        let places: Vec<&str> = nodes.iter().chain(of_service).collect();
         while let Some(record) = self.live(job) {
-            if self.goes_on(&record, &nodes) {
+            if self.goes_on(&record, nodes) {
                 match self.pools.up(&record.spec).await {
                     Ok(events) => {
                         let name = record.assembly.name.clone();
-                        return Ok(self.guarded(job, name, &nodes, events));
+                        return Ok(Some(self.guarded(job, name, nodes, events)));
                     }
                     // Something happened to it since it was looked at.
-                    Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, &nodes)) => {
+                    Err(_) if !self.live(job).is_some_and(|now| self.goes_on(&now, nodes)) => {
                         continue;
                     }
                     Err(failure) => return Err(failure),
@@ -63,6 +76,17 @@ impl Jobs {
                 break;
             }
         }
+        Ok(None)
+    }
+
+    /// Begins the job's next run.
+    async fn next(
+        self: &Arc<Self>,
+        job: u32,
+        request: &StartJobRequest,
+        nodes: &HostList,
+        wanted: &Wanted,
+    ) -> Result<Events, Failure> {
         let name = runs::next(job, &self.runs(job))
             .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))?;
         if wanted.lend == Lend::Pool {
@@ -72,10 +96,10 @@ impl Jobs {
             let failures = kept.failures.get_mut(&job);
             failures.map(|failures| std::mem::take(&mut failures.donors)).unwrap_or_default()
         });
-        let site = Site { config: &self.config, profile };
-        let spec = spec::pool(request, &nodes, &wanted, &name, site, &avoid)?;
+        let site = Site { config: &self.config, profile: &self.profiles[&wanted.profile] };
+        let spec = spec::pool(request, nodes, wanted, &name, site, &avoid)?;
         let events = self.pools.up(&spec).await?;
-        Ok(self.guarded(job, name, &nodes, events))
+        Ok(self.guarded(job, name, nodes, events))
     }
 
     /// Whether a run is of these nodes, made or being made, and none of them has left it.

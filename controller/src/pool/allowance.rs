@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
-use rampool_proto::v1::{Failure, HoldingKind, PoolSpec};
+use rampool_proto::v1::{Failure, HoldingKind, PoolId, PoolSpec};
 
 use super::Pools;
 use super::candidates::promised;
 use super::record::PoolRecord;
 use crate::nodes::Known;
-use crate::planner;
+use crate::{planner, spec};
 
 /// Nodes that a refusal names, so that one about a thousand stays one line.
 const SHOWN: usize = 5;
@@ -48,18 +48,16 @@ impl Pools {
     /// What a node lends beside what its own jobs have of it, in bytes.
     #[must_use]
     pub fn lent_elsewhere(&self, node: &Known) -> u64 {
-        let own = |assembly: &Assembly| {
-            self.record(assembly.name.as_str()).is_some_and(|record| record.is_own())
-        };
-        let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
-        holdings
-            .filter(|holding| holding.kind() == HoldingKind::Ramdisk)
-            .filter(|holding| {
-                let assembly = holding.pool.as_ref().map(Assembly::try_from);
-                !assembly.is_some_and(|assembly| assembly.is_ok_and(|assembly| own(&assembly)))
-            })
-            .map(|holding| holding.bytes)
-            .sum()
+        lent(node, |assembly| {
+            let record = assembly.and_then(|assembly| self.record(assembly.name.as_str()));
+            !record.is_some_and(|record| record.is_own())
+        })
+    }
+
+    /// What a node lends to pools that are no jobs', in bytes.
+    #[must_use]
+    pub fn lent_to_admins(&self, node: &Known) -> u64 {
+        lent(node, |assembly| assembly.is_some_and(|assembly| assembly.name.job().is_none()))
     }
 
     /// A refusal for lack of memory, with the nodes that have more than they may lend.
@@ -68,16 +66,13 @@ impl Pools {
         if !outside || !planner::is_lack_of_memory(&refusal) {
             return refusal;
         }
-        let (Ok(bounded), all) = (self.candidates_for(spec), self.candidates()) else {
+        let (Ok(among), Ok(bounded)) = (spec::among_of(spec), self.candidates_for(spec)) else {
             return refusal;
         };
-        let among = crate::spec::among_of(spec).unwrap_or_default();
-        let less = bounded
-            .iter()
-            .zip(&all)
-            .filter(|(bounded, all)| among.contains(&all.name) && bounded.lendable < all.lendable);
-        let less: Vec<String> = less
-            .map(|(bounded, all)| {
+        let all = self.candidates().into_iter().zip(bounded);
+        let less: Vec<String> = all
+            .filter(|(all, bounded)| among.contains(&all.name) && bounded.lendable < all.lendable)
+            .map(|(all, bounded)| {
                 let (may, can) = (Size(bounded.lendable), Size(all.lendable));
                 format!("{} may lend {may} of {can}", all.name)
             })
@@ -94,4 +89,13 @@ impl Pools {
         );
         refusal.saying(said)
     }
+}
+
+/// What a node lends to those pools that count, in bytes, as it said last; a name that cannot be
+/// read is none.
+fn lent(node: &Known, counts: impl Fn(Option<Assembly>) -> bool) -> u64 {
+    let holdings = node.inventory.iter().flat_map(|inventory| &inventory.holdings);
+    let lent = holdings.filter(|holding| holding.kind() == HoldingKind::Ramdisk);
+    let of = |id: &PoolId| Assembly::try_from(id).ok();
+    lent.filter(|holding| counts(holding.pool.as_ref().and_then(of))).map(|own| own.bytes).sum()
 }
