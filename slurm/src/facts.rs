@@ -5,10 +5,11 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rampool_proto::size::MIB;
+use rampool_proto::size::{LENT_OVERHEAD_PART, MIB};
 use rampool_proto::v1::Redundancy;
 use serde::Deserialize;
 
+use crate::text::partition::MemoryShare;
 use crate::wish;
 
 /// Of the file's form: a script of another version takes the file for missing.
@@ -33,6 +34,21 @@ pub struct JobProfile {
     pub lend: Lend,
     /// What the pool bears the loss of unless the job says otherwise.
     pub redundancy: Redundancy,
+    /// How large it is unless the job says otherwise.
+    pub size: PoolSize,
+    /// How many of its pieces are reserved, and hold nothing yet.
+    pub spares: u32,
+}
+
+/// How large a profile's pools are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolSize {
+    /// Its jobs say that themselves.
+    Unsaid,
+    /// So many bytes of each node.
+    PerNode(u64),
+    /// So many bytes altogether.
+    Whole(u64),
 }
 
 /// All that the script may know.
@@ -50,6 +66,13 @@ pub struct Facts {
     pub pool: Vec<u64>,
     /// Partitions that suspend jobs: a suspended job would keep the memory.
     pub suspending: Vec<String>,
+    /// Partitions whose jobs have all CPUs of their nodes.
+    pub exclusive: Vec<String>,
+    /// What jobs of a partition have that ask for no memory, where that is less than their whole
+    /// nodes.
+    pub defaults: Vec<(String, MemoryShare)>,
+    /// Where a job is that names no partition.
+    pub default_partition: Option<String>,
 }
 
 impl fmt::Display for Lend {
@@ -71,11 +94,32 @@ impl fmt::Display for Facts {
         for profile in &self.profiles {
             let redundancy = wish::name_of(profile.redundancy);
             writeln!(f, "profile {} {} {redundancy}", profile.name, profile.lend)?;
+            let (unit, bytes) = match profile.size {
+                PoolSize::Unsaid => ("none", 0),
+                PoolSize::PerNode(bytes) => ("node", bytes),
+                PoolSize::Whole(bytes) => ("whole", bytes),
+            };
+            let (mib, spares) = (bytes.div_ceil(MIB), profile.spares);
+            writeln!(f, "size-mib {} {unit} {mib} {spares}", profile.name)?;
         }
+        writeln!(f, "overhead-part {LENT_OVERHEAD_PART}")?;
         writeln!(f, "lendable-mib own{}", counted(&self.own))?;
         writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
+        }
+        for partition in &self.exclusive {
+            writeln!(f, "exclusive {partition}")?;
+        }
+        for (partition, memory) in &self.defaults {
+            let (unit, mib) = match memory {
+                MemoryShare::PerNode(mib) => ("node", mib),
+                MemoryShare::PerCpu(mib) => ("cpu", mib),
+            };
+            writeln!(f, "default-mib {partition} {unit} {mib}")?;
+        }
+        if let Some(partition) = &self.default_partition {
+            writeln!(f, "default-partition {partition}")?;
         }
         writeln!(f, "end")
     }
@@ -105,10 +149,15 @@ mod tests {
                 name: "moreIOPS".to_owned(),
                 lend: Lend::Own,
                 redundancy: Redundancy::Mirror,
+                size: PoolSize::PerNode(64 * MIB + 1),
+                spares: 1,
             }],
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
             pool: Vec::new(),
             suspending: vec!["debug".to_owned()],
+            exclusive: vec!["whole".to_owned()],
+            defaults: vec![("main".to_owned(), MemoryShare::PerCpu(2048))],
+            default_partition: Some("main".to_owned()),
         };
         assert_eq!(
             facts.to_string(),
@@ -116,9 +165,14 @@ mod tests {
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\
+             size-mib moreIOPS node 65 1\n\
+             overhead-part 100\n\
              lendable-mib own 1x1024 2x512\n\
              lendable-mib pool\n\
              suspends debug\n\
+             exclusive whole\n\
+             default-mib main cpu 2048\n\
+             default-partition main\n\
              end\n"
         );
     }

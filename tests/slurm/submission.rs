@@ -8,12 +8,18 @@ use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{SlurmCluster, site};
 use rampool_proto::size::GIB;
 use rampool_proto::v1::Redundancy;
-use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
 
 const SCRIPT: &str = "#!/bin/sh\ncd $RAMPOOL_DIR\n";
 
 fn facts() -> Facts {
-    let profile = |name: &str, lend, redundancy| JobProfile { name: name.into(), lend, redundancy };
+    let profile = |name: &str, lend, redundancy| JobProfile {
+        name: name.into(),
+        lend,
+        redundancy,
+        size: PoolSize::Unsaid,
+        spares: 0,
+    };
     Facts {
         written: SystemTime::now(),
         fresh_for: Duration::from_secs(3600),
@@ -25,6 +31,9 @@ fn facts() -> Facts {
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
         suspending: vec![site::SUSPENDING.to_owned()],
+        exclusive: Vec::new(),
+        defaults: Vec::new(),
+        default_partition: None,
     }
 }
 

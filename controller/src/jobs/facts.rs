@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::Redundancy;
-use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::text::partition::Partition;
 
 use super::Jobs;
 use crate::profile::Profile;
@@ -42,19 +43,33 @@ impl Jobs {
     }
 
     async fn facts(&self) -> Facts {
-        // Where Slurm does not say, no job is refused for its partition.
+        // Where Slurm does not say, no job is refused for its partition, nor asks for more memory
+        // than its user did.
         let partitions = self.slurm.partitions().await.unwrap_or_else(|failure| {
-            tracing::warn!(%failure, "which partitions suspend jobs is not known");
+            tracing::warn!(%failure, "what partitions do with their jobs is not known");
             Vec::new()
         });
-        let suspends = partitions.into_iter().filter(|partition| partition.suspends);
+        let config = self.slurm.config().await.inspect_err(|failure| {
+            tracing::warn!(%failure, "what memory a job has by default is not known");
+        });
+        let everywhere = config.ok().and_then(|config| config.default_memory());
+        let names = |is: fn(&Partition) -> bool| {
+            let those = partitions.iter().filter(|partition| is(partition));
+            those.map(|partition| partition.name.clone()).collect::<Vec<_>>()
+        };
+        let default = |partition: &Partition| {
+            Some((partition.name.clone(), partition.default_memory.or(everywhere)?))
+        };
         Facts {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
             own: self.lendable(|_| true),
             pool: self.lendable(|node| self.is_donor_of_pools(node)),
-            suspending: suspends.map(|partition| partition.name).collect(),
+            suspending: names(|partition| partition.suspends),
+            exclusive: names(|partition| partition.gives_whole_nodes),
+            defaults: partitions.iter().filter_map(default).collect(),
+            default_partition: names(|partition| partition.is_default).pop(),
         }
     }
 
@@ -64,6 +79,12 @@ impl Jobs {
                 name: name.clone(),
                 lend: profile.lend?,
                 redundancy: profile.redundancy.map_or(Redundancy::None, Into::into),
+                size: match (profile.size_per_donor, profile.size) {
+                    (Some(bytes), _) => PoolSize::PerNode(bytes),
+                    (None, Some(bytes)) => PoolSize::Whole(bytes),
+                    (None, None) => PoolSize::Unsaid,
+                },
+                spares: profile.spares.unwrap_or(0),
             })
         })
     }
