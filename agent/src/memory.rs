@@ -89,10 +89,10 @@ fn lendable(available: u64, floor: u64) -> u64 {
     (above - overhead) / MIB * MIB
 }
 
-/// What `lent` bytes take of a node's memory.
+/// What `lent` bytes take of a node's memory, in whole mebibytes of which the kernel has its own.
 #[must_use]
 pub fn taken_by(lent: u64) -> u64 {
-    lent.saturating_add(lent.div_ceil(LENT_OVERHEAD_PART))
+    lent.saturating_add(lent.div_ceil(LENT_OVERHEAD_PART).next_multiple_of(MIB))
 }
 
 /// Whether `bytes` more may be lent, where `held` of them are reserved already by an earlier

@@ -4,11 +4,15 @@
 //! | --- | --- |
 //! | `note` | what the agent knows of a job: a file, so that it knows it after a crash too |
 //! | `limit` | what a node lends to a job is taken off the job's memory limit |
+//! | `keeper` | it stays so, whatever Slurm or the job's user does |
+//! | `cgroups` | where Slurm keeps those limits |
 //! | `socket` | where the hooks of this node ask |
 //!
 //! The controller admits a job when its pool is mounted, and dismisses it. In between, each of the
 //! job's tasks asks before it starts: no line of a user's program runs without its mount.
 
+mod cgroups;
+mod keeper;
 mod limit;
 mod note;
 mod socket;
@@ -26,6 +30,7 @@ use crate::node::Node;
 use crate::outcome::{Change, Outcome, failure};
 use crate::share;
 use crate::volume;
+pub use keeper::keep;
 pub use note::{Job, prepare};
 pub use socket::{listen, serve};
 
@@ -61,7 +66,7 @@ pub fn dismiss_all_of(node: &Node, pool: &Assembly) -> Outcome<()> {
 fn begin_task(node: &Node, id: u32, uid: u32) -> Outcome<Task> {
     let mut note = require_own(node, id, uid)?;
     require_mounted(node, &note.job)?;
-    let remark = limit::lower(node, &mut note)?;
+    let remark = limit::lower_for_task(node, &mut note)?;
     let mut lines = Vec::new();
     if note.job.is_head && !note.has_told {
         // First, so that an agent that is killed meanwhile never tells them twice.

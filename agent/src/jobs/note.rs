@@ -49,6 +49,9 @@ pub(super) struct Limit {
     pub(super) file: PathBuf,
     /// What Slurm wrote there.
     pub(super) slurms: u64,
+    /// What of that is left for the job's programs.
+    #[serde(default)]
+    pub(super) left: u64,
     /// What we wrote there, or are about to.
     pub(super) ours: u64,
 }
@@ -123,7 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn note(id: u32, lent_bytes: u64, line: &str) -> Note {
-        let limit = Limit { file: "/sys/fs/x".into(), slurms: lent_bytes, ours: 1 };
+        let limit = Limit { file: "/sys/fs/x".into(), slurms: lent_bytes, left: 2, ours: 1 };
         let job = Job {
             id,
             uid: 7,
