@@ -138,6 +138,7 @@ mod tests {
             lent_bytes: 300 * MIB,
             is_head: false,
             lines: Vec::new(),
+            everywhere: true,
         };
         note::write(node, &Note::new(job)).unwrap();
         node.tell_change();

@@ -149,6 +149,7 @@ mod tests {
             lent_bytes: lent_mib * MIB,
             is_head: false,
             lines: Vec::new(),
+            everywhere: true,
         })
     }
 

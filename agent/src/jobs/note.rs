@@ -32,6 +32,8 @@ pub struct Job {
     pub is_head: bool,
     /// For its output.
     pub lines: Vec<String>,
+    /// Whether it was let in on each of its nodes.
+    pub everywhere: bool,
 }
 
 fn write_text<S: Serializer>(pool: &Assembly, to: S) -> Result<S::Ok, S::Error> {
@@ -135,6 +137,7 @@ mod tests {
             lent_bytes,
             is_head: false,
             lines: vec![line.to_owned()],
+            everywhere: true,
         };
         Note { limit: Some(limit), ..Note::new(job) }
     }

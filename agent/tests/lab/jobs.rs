@@ -55,6 +55,7 @@ fn admit(agent: &Agent, head: bool) -> Answer<v1::AdmitJobResponse> {
         lent_bytes: LENT * MIB,
         head,
         lines: vec!["384 MiB from 2 nodes".to_owned(), "It is memory.".to_owned()],
+        everywhere: true,
     })
 }
 
