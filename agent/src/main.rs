@@ -79,6 +79,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
         let hooks = jobs::listen(&node)?;
         tokio::spawn(jobs::serve(Arc::clone(&node), hooks));
+        tokio::spawn(jobs::keep(Arc::clone(&node)));
         tokio::spawn(news::watch(Arc::clone(&node)));
         tracing::info!(node = node.config.node, %listen, data = %node.config.data, "ready");
         let stopping = Arc::clone(&node);

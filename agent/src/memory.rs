@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use rampool_proto::size::Size;
+use rampool_proto::size::{LENT_OVERHEAD_PART, Size};
 use rampool_proto::v1::{Failure, FailureKind, Memory};
 use serde::Deserialize;
 
@@ -16,11 +16,6 @@ const LEAST_FLOOR: u64 = 2 << 30;
 
 /// The share of all memory kept where no floor is configured, in percent.
 const FLOOR_PERCENT: u64 = 10;
-
-/// Memory that is lent costs the kernel a little more than its size: rd_mcp keeps 32 bytes of
-/// scatter list for each 4 KiB page (0.8 %), tmpfs and brd a tree node for each 64 pages (0.2 %).
-/// One part in this many is set aside for it.
-const OVERHEAD_PART: u64 = 100;
 
 /// What a donor always keeps for itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -90,8 +85,14 @@ pub fn account(total: u64, available: u64, floor: Floor, lent: u64) -> Memory {
 /// The largest piece that [`admit`] lets through.
 fn lendable(available: u64, floor: u64) -> u64 {
     let above = available.saturating_sub(floor);
-    let overhead = above.div_ceil(OVERHEAD_PART + 1);
+    let overhead = above.div_ceil(LENT_OVERHEAD_PART + 1);
     (above - overhead) / MIB * MIB
+}
+
+/// What `lent` bytes take of a node's memory, in whole mebibytes of which the kernel has its own.
+#[must_use]
+pub fn taken_by(lent: u64) -> u64 {
+    lent.saturating_add(lent.div_ceil(LENT_OVERHEAD_PART).next_multiple_of(MIB))
 }
 
 /// Whether `bytes` more may be lent, where `held` of them are reserved already by an earlier
@@ -156,7 +157,7 @@ mod tests {
             if lendable > 0 {
                 prop_assert!(admit(lendable, 0, &memory).is_ok());
                 // The floor stays whole, overhead included.
-                prop_assert!(lendable + lendable / OVERHEAD_PART <= available - floor);
+                prop_assert!(lendable + lendable / LENT_OVERHEAD_PART <= available - floor);
             }
             if let Some(more) = lendable.checked_add(MIB) {
                 prop_assert!(admit(more, 0, &memory).is_err());

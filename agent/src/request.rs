@@ -245,6 +245,7 @@ pub fn admit_job(request: v1::AdmitJobRequest) -> Outcome<Job> {
         lent_bytes: request.lent_bytes,
         is_head: request.head,
         lines: request.lines,
+        everywhere: request.everywhere,
     })
 }
 

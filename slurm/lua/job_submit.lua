@@ -4,12 +4,13 @@
 local rampool = dofile("/usr/share/rampool/slurm/rampool.lua")
 
 function slurm_job_submit(job_desc, part_list, submit_uid)
-	local refusal, mistake = rampool.submit(job_desc)
+	local refusal, mistake, notice = rampool.submit(job_desc)
 	if mistake then slurm.log_error("%s", mistake) end
 	if refusal then
 		slurm.log_user("%s", refusal)
 		return slurm.ERROR
 	end
+	if notice then slurm.log_user("%s", notice) end
 	return slurm.SUCCESS
 end
 

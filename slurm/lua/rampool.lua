@@ -7,8 +7,10 @@
 
 local M = {
 	facts = "/run/rampool-slurm/facts",
-	-- What stands for "not given" in a job's numbers (NO_VAL of slurm.h).
+	-- What stands for "not given" in a job's numbers, and in those of 16 bits (NO_VAL and NO_VAL16
+	-- of slurm.h).
 	not_given = 4294967294,
+	not_given_16 = 65534,
 }
 
 -- Ends the reading of a job with a sentence for its user.
@@ -24,7 +26,10 @@ local REDUNDANCIES = { none = true, mirror = true, parity = true, ["double-parit
 local function read_facts(path)
 	local file = io.open(path)
 	if not file then return nil end
-	local facts = { profiles = {}, own = {}, pool = {}, suspends = {} }
+	local facts = {
+		profiles = {}, own = {}, pool = {}, suspends = {},
+		exclusive = {}, defaults = {}, overhead_part = math.huge,
+	}
 	local whole, known_form
 	for line in file:lines() do
 		local word = {}
@@ -35,7 +40,6 @@ local function read_facts(path)
 		elseif word[1] == "profile" then
 			facts.profiles[word[2]] = { lend = word[3], redundancy = word[4] }
 			facts.example = facts.example or word[2]
-		elseif word[1] == "pool-size-mib" then facts.profiles[word[2]].size = tonumber(word[3])
 		elseif word[1] == "licences" then facts.licences = tonumber(word[2])
 		elseif word[1] == "lendable-mib" then
 			for i = 3, #word do
@@ -43,6 +47,14 @@ local function read_facts(path)
 				table.insert(facts[word[2]], { count = tonumber(count), bytes = tonumber(mib) * MIB })
 			end
 		elseif word[1] == "suspends" then facts.suspends[word[2]] = true
+		elseif word[1] == "size-mib" then
+			local profile = facts.profiles[word[2]]
+			profile.unit, profile.mib, profile.spares = word[3], tonumber(word[4]), tonumber(word[5])
+		elseif word[1] == "overhead-part" then facts.overhead_part = tonumber(word[2])
+		elseif word[1] == "exclusive" then facts.exclusive[word[2]] = true
+		elseif word[1] == "default-mib" then
+			facts.defaults[word[2]] = { unit = word[3], mib = tonumber(word[4]) }
+		elseif word[1] == "default-partition" then facts.default_partition = word[2]
 		elseif word[1] == "end" then whole = true
 		end
 	end
@@ -263,7 +275,7 @@ local function account(job, wish, profile, facts)
 	local licences
 	if profile.lend == "pool" then
 		-- The hooks are told the licences too: a size of its own says that they are not it.
-		wish.size = wish.size or (profile.size .. "M")
+		wish.size = wish.size or (profile.mib .. "M")
 		wish.given = true
 		licences = licences_of(bytes_of(wish.size), wish.redundancy or profile.redundancy, facts.pool)
 		if licences > facts.licences then
@@ -295,6 +307,94 @@ local function check(job, facts, wish)
 	end
 	check_capacity(job, wish, facts.profiles[profile], facts)
 	account(job, wish, facts.profiles[profile], facts)
+	return facts.profiles[profile]
+end
+
+local function given_16(number)
+	if number and number > 0 and number < M.not_given_16 then return number end
+end
+
+-- How many nodes the job will have, where that is certain.
+local function nodes_of(job)
+	local fewest, most = given(job.min_nodes) or 1, given(job.max_nodes)
+	if not most and (given(job.num_tasks) or 1) <= fewest then most = fewest end
+	return most == fewest and fewest or nil
+end
+
+-- What each node of the job lends to its pool, in MiB; nil where that is not known here.
+local function lent_by_each(job, wish, profile)
+	if not wish.size and profile.unit == "node" then return profile.mib end
+	if not wish.size and profile.unit ~= "whole" then return nil end
+	local bytes = wish.size and bytes_of(wish.size) or profile.mib * MIB
+	local nodes = nodes_of(job)
+	if not nodes then return nil end
+	local pieces = data_pieces(wish.redundancy or profile.redundancy, nodes - (profile.spares or 0))
+	-- The front of each piece is the volume's own.
+	return pieces > 0 and math.ceil(bytes / pieces / MIB) + 1 or nil
+end
+
+-- The partitions that the job may come to be in.
+local function partitions_of(job, facts)
+	return (job.partition or facts.default_partition or ""):gmatch("[^,]+")
+end
+
+-- How many CPUs the job has on each of its nodes, where all have as many.
+local function cpus_of(job, facts)
+	for partition in partitions_of(job, facts) do
+		if facts.exclusive[partition] then return nil end
+	end
+	local nodes, of_task = nodes_of(job), given_16(job.cpus_per_task) or 1
+	if not nodes or job.shared == 0 then return nil end
+	local on_each = given_16(job.ntasks_per_node)
+	local tasks = given(job.num_tasks) or nodes * (on_each or 1)
+	local cpus
+	if tasks <= nodes then cpus = of_task
+	elseif nodes == 1 then cpus = tasks * of_task
+	elseif on_each and on_each * nodes == tasks then cpus = on_each * of_task
+	else return nil
+	end
+	return math.max(cpus, given_16(job.pn_min_cpus) or 1)
+end
+
+-- What Slurm gives a job that asks for no memory: so much of each node, or for each CPU; nothing
+-- where that is its whole nodes, or depends on the partition.
+local function default_of(job, facts)
+	local found, first = nil, true
+	for partition in partitions_of(job, facts) do
+		local own = facts.defaults[partition]
+		if not own then return end
+		if not first and (own.unit ~= found.unit or own.mib ~= found.mib) then return end
+		found, first = own, false
+	end
+	if not found then return end
+	if found.unit == "node" then return found.mib, nil end
+	return nil, found.mib
+end
+
+-- Has the job ask for what its nodes lend besides what its user asked for: Slurm then gives that
+-- memory to nobody else, and the agent takes it off the job's limit again. A job that is given all
+-- of its nodes' memory (--mem=0) has it already. Returns what the user should know.
+local function ask_for_what_is_lent(job, facts, lent)
+	-- Of --mem-per-gpu nobody knows yet how much it is.
+	if job.mem_per_tres or job.min_mem_per_node == 0 or job.min_mem_per_cpu == 0 then return end
+	local of_node, of_cpu = given(job.min_mem_per_node), given(job.min_mem_per_cpu)
+	if not (of_node or of_cpu) then of_node, of_cpu = default_of(job, facts) end
+	local more = lent + math.ceil(lent / facts.overhead_part)
+	local asks
+	if of_node then
+		job.min_mem_per_node = of_node + more
+		asks = string.format("--mem=%dM", of_node + more)
+	elseif of_cpu then
+		local cpus = cpus_of(job, facts)
+		-- As many on every node are not certain: it gives of what it asked for.
+		if not cpus then return end
+		job.min_mem_per_cpu = of_cpu + math.ceil(more / cpus)
+		asks = string.format("--mem-per-cpu=%dM", job.min_mem_per_cpu)
+	else
+		return
+	end
+	return string.format("rampool: each node lends %d MiB of its memory to the job's scratch: with "
+		.. "that the job asks for %s", lent, asks)
 end
 
 -- Reads a job's wishes, refuses what cannot be, and leaves them as one word of its comment, which
@@ -305,7 +405,7 @@ local function read(job)
 	local comment = of_comment(job.comment, wish)
 	of_licences(job.licenses, wish)
 	local facts = read_facts(M.facts)
-	if facts then check(job, facts, wish) end
+	local profile = facts and check(job, facts, wish)
 	if wish.given then
 		local options = {}
 		for _, name in ipairs({ "size", "redundancy" }) do
@@ -314,13 +414,18 @@ local function read(job)
 		local word = "rampool:" .. table.concat(options, ",")
 		job.comment = comment == "" and word or comment .. " " .. word
 	end
+	if profile and profile.lend == "own" then
+		local lent = lent_by_each(job, wish, profile)
+		return lent and ask_for_what_is_lent(job, facts, lent)
+	end
 end
 
 -- For slurm_job_submit: nil, or the sentence with which the job is refused. A mistake of this
--- script's own refuses nobody's job; it is returned second, for the log.
+-- script's own refuses nobody's job; it is returned second, for the log. Third is a sentence for
+-- the user of a job that is accepted, where there is something to know.
 function M.submit(job)
 	local well, problem = pcall(read, job)
-	if well then return nil end
+	if well then return nil, nil, problem or nil end
 	if type(problem) == "table" then return problem.sentence end
 	return nil, "rampool: job_submit: " .. tostring(problem)
 end

@@ -223,7 +223,13 @@ mod tests {
             assert_eq!(found.severity(), Severity::Warning);
             assert!(found.text.contains(words) && !found.fix.is_empty(), "{found:?}");
         }
-        let partition = |name: &str, suspends| Partition { name: name.to_owned(), suspends };
+        let partition = |name: &str, suspends| Partition {
+            name: name.to_owned(),
+            suspends,
+            gives_whole_nodes: false,
+            is_default: false,
+            default_memory: None,
+        };
         let partitions = [partition("main", false), partition("low", true)];
         let found = examine(&Config::read(WELL).unwrap(), &partitions, "spike", DEADLINES);
         assert_eq!(found[0].severity(), Severity::Warning);

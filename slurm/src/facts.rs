@@ -5,10 +5,11 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rampool_proto::size::MIB;
+use rampool_proto::size::{LENT_OVERHEAD_PART, MIB};
 use rampool_proto::v1::Redundancy;
 use serde::Deserialize;
 
+use crate::text::partition::MemoryShare;
 use crate::wish;
 
 /// Of the file's form: a script of another version takes the file for missing.
@@ -33,8 +34,21 @@ pub struct JobProfile {
     pub lend: Lend,
     /// What the pool bears the loss of unless the job says otherwise.
     pub redundancy: Redundancy,
-    /// What a job of donors outside gets that gives no size, in bytes; none of other profiles.
-    pub size: Option<u64>,
+    /// How large it is unless the job says otherwise.
+    pub size: PoolSize,
+    /// How many of its pieces are reserved, and hold nothing yet.
+    pub spares: u32,
+}
+
+/// How large a profile's pools are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolSize {
+    /// Its jobs say that themselves.
+    Unsaid,
+    /// So many bytes of each node.
+    PerNode(u64),
+    /// So many bytes altogether.
+    Whole(u64),
 }
 
 /// All that the script may know.
@@ -55,6 +69,13 @@ pub struct Facts {
     pub licences: Option<u64>,
     /// Partitions that suspend jobs: a suspended job would keep the memory.
     pub suspending: Vec<String>,
+    /// Partitions whose jobs have all CPUs of their nodes.
+    pub exclusive: Vec<String>,
+    /// What jobs of a partition have that ask for no memory, where that is less than their whole
+    /// nodes.
+    pub defaults: Vec<(String, MemoryShare)>,
+    /// Where a job is that names no partition.
+    pub default_partition: Option<String>,
 }
 
 impl fmt::Display for Lend {
@@ -76,12 +97,15 @@ impl fmt::Display for Facts {
         for profile in &self.profiles {
             let redundancy = wish::name_of(profile.redundancy);
             writeln!(f, "profile {} {} {redundancy}", profile.name, profile.lend)?;
+            let (unit, bytes) = match profile.size {
+                PoolSize::Unsaid => ("none", 0),
+                PoolSize::PerNode(bytes) => ("node", bytes),
+                PoolSize::Whole(bytes) => ("whole", bytes),
+            };
+            let (mib, spares) = (bytes.div_ceil(MIB), profile.spares);
+            writeln!(f, "size-mib {} {unit} {mib} {spares}", profile.name)?;
         }
-        for profile in &self.profiles {
-            if let Some(size) = profile.size {
-                writeln!(f, "pool-size-mib {} {}", profile.name, size.div_ceil(MIB))?;
-            }
-        }
+        writeln!(f, "overhead-part {LENT_OVERHEAD_PART}")?;
         writeln!(f, "lendable-mib own{}", counted(&self.own))?;
         writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
         if let Some(licences) = self.licences {
@@ -89,6 +113,19 @@ impl fmt::Display for Facts {
         }
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
+        }
+        for partition in &self.exclusive {
+            writeln!(f, "exclusive {partition}")?;
+        }
+        for (partition, memory) in &self.defaults {
+            let (unit, mib) = match memory {
+                MemoryShare::PerNode(mib) => ("node", mib),
+                MemoryShare::PerCpu(mib) => ("cpu", mib),
+            };
+            writeln!(f, "default-mib {partition} {unit} {mib}")?;
+        }
+        if let Some(partition) = &self.default_partition {
+            writeln!(f, "default-partition {partition}")?;
         }
         writeln!(f, "end")
     }
@@ -119,19 +156,24 @@ mod tests {
                     name: "moreIOPS".to_owned(),
                     lend: Lend::Own,
                     redundancy: Redundancy::Mirror,
-                    size: None,
+                    size: PoolSize::PerNode(64 * MIB + 1),
+                    spares: 1,
                 },
                 JobProfile {
                     name: "lake".to_owned(),
                     lend: Lend::Pool,
                     redundancy: Redundancy::None,
-                    size: Some(300 * MIB),
+                    size: PoolSize::Whole(300 * MIB),
+                    spares: 0,
                 },
             ],
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
             pool: vec![2048 * MIB; 2],
             licences: Some(4),
             suspending: vec!["debug".to_owned()],
+            exclusive: vec!["whole".to_owned()],
+            defaults: vec![("main".to_owned(), MemoryShare::PerCpu(2048))],
+            default_partition: Some("main".to_owned()),
         };
         assert_eq!(
             facts.to_string(),
@@ -139,12 +181,17 @@ mod tests {
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\
+             size-mib moreIOPS node 65 1\n\
              profile lake pool none\n\
-             pool-size-mib lake 300\n\
+             size-mib lake whole 300 0\n\
+             overhead-part 100\n\
              lendable-mib own 1x1024 2x512\n\
              lendable-mib pool 2x2048\n\
              licences 4\n\
              suspends debug\n\
+             exclusive whole\n\
+             default-mib main cpu 2048\n\
+             default-partition main\n\
              end\n"
         );
     }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use rampool_proto::size::{GIB, Size};
 use rampool_proto::v1::Redundancy;
 use rampool_slurm::constraint::asked;
-use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::text::partition::MemoryShare;
 use rampool_slurm::wish::Wish;
 
 /// What slurmctld shows where nothing was given (`NO_VAL` of slurm.h).
@@ -35,9 +36,15 @@ enum Outcome {
 }
 
 fn facts() -> Facts {
-    let profile = |name: &str, lend, redundancy| {
-        let size = Some(20 * GIB).filter(|_| lend == Lend::Pool);
-        JobProfile { name: name.into(), lend, redundancy, size }
+    let profile = |name: &str, lend, redundancy| JobProfile {
+        name: name.into(),
+        lend,
+        redundancy,
+        size: match lend {
+            Lend::Own => PoolSize::PerNode(8 * GIB),
+            Lend::Pool => PoolSize::Whole(20 * GIB),
+        },
+        spares: 0,
     };
     Facts {
         written: SystemTime::now(),
@@ -51,6 +58,13 @@ fn facts() -> Facts {
         pool: vec![100 * GIB; 4],
         licences: Some(390),
         suspending: vec!["debug".to_owned()],
+        exclusive: vec!["whole".to_owned()],
+        defaults: vec![
+            ("main".to_owned(), MemoryShare::PerNode(1000)),
+            ("cpus".to_owned(), MemoryShare::PerCpu(2000)),
+            ("whole".to_owned(), MemoryShare::PerCpu(2000)),
+        ],
+        default_partition: Some("main".to_owned()),
     }
 }
 
@@ -67,11 +81,17 @@ impl Submitter {
     }
 
     fn submit(&self, fields: &[(&str, &str)]) -> Outcome {
-        self.submit_with_licences(fields).0
+        self.submitted(fields).0
     }
 
     /// What became of it, and of its licences.
     fn submit_with_licences(&self, fields: &[(&str, &str)]) -> (Outcome, Option<String>) {
+        let (outcome, job, _) = self.submitted(fields);
+        (outcome, job.get("licenses").unwrap())
+    }
+
+    /// What became of a job, the job, and what its user is told.
+    fn submitted(&self, fields: &[(&str, &str)]) -> (Outcome, Table, Option<String>) {
         let job = self.lua.create_table().unwrap();
         job.set("het_job_offset", NO_VAL).unwrap();
         for (name, value) in fields {
@@ -81,15 +101,31 @@ impl Submitter {
             }
         }
         let submit: Function = self.script.get("submit").unwrap();
-        let said: (Option<String>, Option<String>) = submit.call(&job).unwrap();
-        let outcome = match said {
+        let (refusal, mistake, notice): (Option<String>, Option<String>, Option<String>) =
+            submit.call(&job).unwrap();
+        let outcome = match (refusal, mistake) {
             (Some(refusal), _) => Outcome::Refused(refusal),
             (None, Some(mistake)) => Outcome::Mistaken(mistake),
             (None, None) => {
                 Outcome::Accepted(job.get::<Option<String>>("comment").unwrap().unwrap_or_default())
             }
         };
-        (outcome, job.get("licenses").unwrap())
+        (outcome, job, notice)
+    }
+
+    /// What a job of a profile that takes 8 GiB of each node asks for in the end, in MiB: of each
+    /// node, and for each CPU.
+    fn memory(&self, fields: &[(&str, &str)]) -> (Option<u32>, Option<u32>) {
+        let asked = [("features", "moreIOPS"), ("min_nodes", "2"), ("max_nodes", "2")];
+        let (outcome, job, notice) = self.submitted(&[&asked, fields].concat());
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{fields:?}: {outcome:?}");
+        let (of_node, of_cpu) =
+            (job.get("min_mem_per_node").unwrap(), job.get("min_mem_per_cpu").unwrap());
+        let before = |name| fields.iter().find(|f| f.0 == name).map(|f| f.1.parse().unwrap());
+        let is_raised =
+            (of_node, of_cpu) != (before("min_mem_per_node"), before("min_mem_per_cpu"));
+        assert_eq!(notice.is_some(), is_raised, "{fields:?}: {notice:?}");
+        (of_node, of_cpu)
     }
 }
 
@@ -119,6 +155,99 @@ fn what_a_job_asks_for_is_one_word_of_its_comment() {
     let wish = Wish::of_comment("rampool:size=30G,redundancy=mirror").unwrap();
     assert_eq!(wish.size, Some(Size(30 * GIB)));
     assert_eq!(wish.redundancy, Some(Redundancy::Mirror));
+}
+
+/// What a node that lends 8 GiB has less: one part in a hundred is its kernel's.
+const TAKEN: u32 = 8192 + 82;
+
+#[test]
+fn a_job_asks_for_what_its_nodes_lend_besides_its_own() {
+    let submitter = Submitter::new(&facts().to_string());
+    let of_node = |mib| (Some(mib), None);
+    let of_cpu = |mib| (None, Some(mib));
+    for (job, asks) in [
+        // By --mem, and by nothing at all: what the partition gives.
+        (&[("min_mem_per_node", "500")][..], of_node(500 + TAKEN)),
+        (&[], of_node(1000 + TAKEN)),
+        (&[("partition", "cpus")], of_cpu(2000 + TAKEN)),
+        (&[("partition", "cpus"), ("cpus_per_task", "4")], of_cpu(2000 + TAKEN.div_ceil(4))),
+        // By --mem-per-cpu, with as many CPUs on each node for certain.
+        (&[("min_mem_per_cpu", "500"), ("num_tasks", "2")], of_cpu(500 + TAKEN)),
+        (
+            &[("min_mem_per_cpu", "500"), ("num_tasks", "8"), ("ntasks_per_node", "4")],
+            of_cpu(500 + TAKEN.div_ceil(4)),
+        ),
+        (
+            &[("min_mem_per_cpu", "500"), ("ntasks_per_node", "3"), ("cpus_per_task", "2")],
+            of_cpu(500 + TAKEN.div_ceil(6)),
+        ),
+        (
+            &[("min_mem_per_cpu", "9"), ("num_tasks", "5"), ("min_nodes", "1"), ("max_nodes", "1")],
+            of_cpu(9 + TAKEN.div_ceil(5)),
+        ),
+        (&[("min_mem_per_cpu", "9"), ("pn_min_cpus", "16")], of_cpu(9 + TAKEN.div_ceil(16))),
+        // A size of the job's own, which its two nodes share.
+        (
+            &[("min_mem_per_node", "500"), ("comment", "rampool:size=20G")],
+            of_node(500 + 10_241 + 103),
+        ),
+        (
+            &[("min_mem_per_node", "500"), ("comment", "rampool:size=5G,redundancy=mirror")],
+            of_node(500 + 5_121 + 52),
+        ),
+    ] {
+        assert_eq!(submitter.memory(job), asks, "{job:?}");
+    }
+}
+
+#[test]
+fn a_job_gives_of_its_own_where_it_has_all_or_nobody_knows_how_much_more() {
+    let submitter = Submitter::new(&facts().to_string());
+    for (job, asks) in [
+        // --mem=0: all of its nodes; and nothing, where that is what Slurm gives then.
+        (&[("min_mem_per_node", "0")][..], (Some(0), None)),
+        (&[("min_mem_per_cpu", "0")], (None, Some(0))),
+        (&[("partition", "large")], (None, None)),
+        (&[("partition", "main,cpus")], (None, None)),
+        // Five CPUs of two nodes: two and three, or one and four.
+        (&[("min_mem_per_cpu", "500"), ("num_tasks", "5")], (None, Some(500))),
+        (
+            &[("min_mem_per_cpu", "500"), ("num_tasks", "5"), ("ntasks_per_node", "4")],
+            (None, Some(500)),
+        ),
+        (&[("min_mem_per_cpu", "500"), ("shared", "0")], (None, Some(500))),
+        (&[("min_mem_per_cpu", "500"), ("partition", "whole")], (None, Some(500))),
+        (&[("mem_per_tres", "gres:gpu:500")], (None, None)),
+        // How many nodes share the size is for Slurm to say.
+        (
+            &[("min_mem_per_node", "500"), ("comment", "rampool:size=20G"), ("max_nodes", "4")],
+            (Some(500), None),
+        ),
+        (&[("features", "lake"), ("min_mem_per_node", "500")], (Some(500), None)),
+        (&[("features", "ssd"), ("min_mem_per_node", "500")], (Some(500), None)),
+    ] {
+        assert_eq!(submitter.memory(job), asks, "{job:?}");
+    }
+}
+
+#[test]
+fn a_user_is_told_what_the_job_asks_for() {
+    let submitter = Submitter::new(&facts().to_string());
+    let fields = [("features", "moreIOPS"), ("min_mem_per_node", "500")];
+    let (_, _, notice) = submitter.submitted(&fields);
+    let told = notice.unwrap();
+    assert!(told.contains("lends 8192 MiB") && told.ends_with("asks for --mem=8774M"), "{told}");
+}
+
+#[test]
+fn a_pool_that_a_profile_sizes_as_a_whole_is_shared_by_the_nodes_without_its_spares() {
+    let mut facts = facts();
+    facts.profiles[1] =
+        JobProfile { size: PoolSize::Whole(6 * GIB), spares: 1, ..facts.profiles[1].clone() };
+    let submitter = Submitter::new(&facts.to_string());
+    let job = [("features", "moreIOPS_safe"), ("min_nodes", "5"), ("max_nodes", "5")];
+    let (_, job, _) = submitter.submitted(&[&job[..], &[("min_mem_per_node", "500")]].concat());
+    assert_eq!(job.get::<u32>("min_mem_per_node").unwrap(), 500 + 3073 + 31);
 }
 
 #[test]

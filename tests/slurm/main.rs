@@ -2,6 +2,8 @@
 //! with `--features lab`.
 
 mod faults;
+mod gate;
+mod memory;
 mod own;
 mod plain;
 mod pool;

@@ -8,14 +8,20 @@ use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{SlurmCluster, site};
 use rampool_proto::size::GIB;
 use rampool_proto::v1::Redundancy;
-use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
 
 const SCRIPT: &str = "#!/bin/sh\ncd $RAMPOOL_DIR\n";
 
 fn facts() -> Facts {
-    let profile = |name: &str, lend, redundancy| {
-        let size = Some(20 * GIB).filter(|_| lend == Lend::Pool);
-        JobProfile { name: name.into(), lend, redundancy, size }
+    let profile = |name: &str, lend, redundancy| JobProfile {
+        name: name.into(),
+        lend,
+        redundancy,
+        size: match lend {
+            Lend::Own => PoolSize::Unsaid,
+            Lend::Pool => PoolSize::Whole(20 * GIB),
+        },
+        spares: 0,
     };
     Facts {
         written: SystemTime::now(),
@@ -30,6 +36,9 @@ fn facts() -> Facts {
         // As many as slurm.conf has.
         licences: Some(1_000_000),
         suspending: vec![site::SUSPENDING.to_owned()],
+        exclusive: Vec::new(),
+        defaults: Vec::new(),
+        default_partition: None,
     }
 }
 

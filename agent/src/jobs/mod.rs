@@ -4,11 +4,15 @@
 //! | --- | --- |
 //! | `note` | what the agent knows of a job: a file, so that it knows it after a crash too |
 //! | `limit` | what a node lends to a job is taken off the job's memory limit |
+//! | `keeper` | it stays so, whatever Slurm or the job's user does |
+//! | `cgroups` | where Slurm keeps those limits |
 //! | `socket` | where the hooks of this node ask |
 //!
 //! The controller admits a job when its pool is mounted, and dismisses it. In between, each of the
 //! job's tasks asks before it starts: no line of a user's program runs without its mount.
 
+mod cgroups;
+mod keeper;
 mod limit;
 mod note;
 mod socket;
@@ -26,6 +30,7 @@ use crate::node::Node;
 use crate::outcome::{Change, Outcome, failure};
 use crate::share;
 use crate::volume;
+pub use keeper::keep;
 pub use note::{Job, prepare};
 pub use socket::{listen, serve};
 
@@ -34,6 +39,14 @@ pub fn admit(node: &Node, job: &Job) -> Outcome<Change> {
     require_mounted(node, job)?;
     match note::read(node, job.id)? {
         Some(there) if there.job == *job => Ok(Change::Already),
+        // What is known of its other nodes is known for good.
+        Some(there) if there.job == (Job { everywhere: !job.everywhere, ..job.clone() }) => {
+            if there.job.everywhere {
+                return Ok(Change::Already);
+            }
+            let note = note::Note { job: job.clone(), ..there };
+            note::write(node, &note).map(|()| Change::Made)
+        }
         Some(there) => {
             let said = format!(
                 "job {} was admitted already, to {} at {}",
@@ -61,7 +74,8 @@ pub fn dismiss_all_of(node: &Node, pool: &Assembly) -> Outcome<()> {
 fn begin_task(node: &Node, id: u32, uid: u32) -> Outcome<Task> {
     let mut note = require_own(node, id, uid)?;
     require_mounted(node, &note.job)?;
-    let remark = limit::lower(node, &mut note)?;
+    require_everywhere(&note.job)?;
+    let remark = limit::lower_for_task(node, &mut note)?;
     let mut lines = Vec::new();
     if note.job.is_head && !note.has_told {
         // First, so that an agent that is killed meanwhile never tells them twice.
@@ -99,6 +113,18 @@ fn require_mounted(node: &Node, job: &Job) -> Outcome<()> {
     }
     let said = format!("the pool {} of job {} is not mounted", job.pool, job.id);
     Err(failure(FailureKind::NotFound, said).by(job.path.clone()).into())
+}
+
+/// Refuses the first node's tasks, among them the job's script, where another node did not let the
+/// job in: Slurm takes such a job off its nodes, but starts its script where that node's Prolog is
+/// the last one to fail.
+fn require_everywhere(job: &Job) -> Outcome<()> {
+    if job.everywhere || !job.is_head {
+        return Ok(());
+    }
+    let said = format!("job {} has no scratch on another of its nodes", job.id);
+    let advice = "sinfo -R names the node whose Prolog failed";
+    Err(failure(FailureKind::NotNow, said).advising(advice).into())
 }
 
 /// The names of jobs' pools of which this node holds anything.
@@ -147,6 +173,7 @@ mod tests {
             lent_bytes: 0,
             is_head: true,
             lines: vec!["3 GiB".into(), "volatile".into()],
+            everywhere: true,
         }
     }
 
@@ -204,6 +231,28 @@ mod tests {
         assert!(begin_task(&node, 17, 0).unwrap().lines.is_empty());
         mounted(&node, "");
         assert!(begin_task(&node, 17, 1000).unwrap_err().said.contains("not mounted"));
+    }
+
+    #[test]
+    fn the_first_node_waits_for_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = fake(folder.path());
+        prepare(&node).unwrap();
+        mounted(&node, SHARE);
+        let alone = Job { everywhere: false, ..job() };
+        assert_eq!(admit(&node, &alone).unwrap(), Change::Made);
+        assert!(begin_task(&node, 17, 1000).unwrap_err().said.contains("another of its nodes"));
+        assert_eq!(admit(&node, &job()).unwrap(), Change::Made);
+        assert_eq!(begin_task(&node, 17, 1000).unwrap().lines.len(), 2);
+        // Said again by whoever does not know it yet; and what was told stays told.
+        for again in [job(), alone] {
+            assert_eq!(admit(&node, &again).unwrap(), Change::Already);
+            assert_eq!(begin_task(&node, 17, 1000).unwrap().lines.len(), 0);
+        }
+        // Others need not wait.
+        dismiss(&node, 17).unwrap();
+        admit(&node, &Job { everywhere: false, is_head: false, ..job() }).unwrap();
+        begin_task(&node, 17, 1000).unwrap();
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Job {
     pub is_head: bool,
     /// For its output.
     pub lines: Vec<String>,
+    /// Whether it was let in on each of its nodes.
+    pub everywhere: bool,
 }
 
 fn write_text<S: Serializer>(pool: &Assembly, to: S) -> Result<S::Ok, S::Error> {
@@ -49,6 +51,9 @@ pub(super) struct Limit {
     pub(super) file: PathBuf,
     /// What Slurm wrote there.
     pub(super) slurms: u64,
+    /// What of that is left for the job's programs.
+    #[serde(default)]
+    pub(super) left: u64,
     /// What we wrote there, or are about to.
     pub(super) ours: u64,
 }
@@ -123,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn note(id: u32, lent_bytes: u64, line: &str) -> Note {
-        let limit = Limit { file: "/sys/fs/x".into(), slurms: lent_bytes, ours: 1 };
+        let limit = Limit { file: "/sys/fs/x".into(), slurms: lent_bytes, left: 2, ours: 1 };
         let job = Job {
             id,
             uid: 7,
@@ -132,6 +137,7 @@ mod tests {
             lent_bytes,
             is_head: false,
             lines: vec![line.to_owned()],
+            everywhere: true,
         };
         Note { limit: Some(limit), ..Note::new(job) }
     }

@@ -56,6 +56,19 @@ impl FakeAgent {
         self
     }
 
+    /// Has the node's Prolog leave a sign for a job.
+    pub(crate) fn signed(self, job: u32, sign: &str) -> Self {
+        let signs = self.folder().join("prolog");
+        std::fs::create_dir_all(&signs).unwrap();
+        std::fs::write(signs.join(job.to_string()), sign).unwrap();
+        self
+    }
+
+    /// The sign that a job has.
+    pub(crate) fn sign(&self, job: u32) -> Option<String> {
+        std::fs::read_to_string(self.folder().join("prolog").join(job.to_string())).ok()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -86,7 +86,12 @@ impl Site {
 
     /// A fake scontrol that runs a line of shell.
     pub(crate) fn scontrol(&self, line: &str) {
-        let path = self.commands().join("scontrol");
+        self.command_of_slurm("scontrol", line);
+    }
+
+    /// Any of Slurm's commands that runs a line of shell.
+    pub(crate) fn command_of_slurm(&self, name: &str, line: &str) {
+        let path = self.commands().join(name);
         let called = self.dir.path().join("called").display().to_string();
         let line = line.replace("called", &called);
         std::fs::write(path.with_extension("does"), line).unwrap();

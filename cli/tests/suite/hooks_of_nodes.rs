@@ -61,10 +61,87 @@ async fn a_task_is_told_its_path_once_with_the_lines_for_the_output() {
 
 #[tokio::test]
 async fn a_task_of_a_job_without_a_pool_asks_nobody() {
-    let site = Site::new(NOWHERE, 30, FakeAgent::holding(&[]).noting(5));
+    let site = Site::new(NOWHERE, 30, FakeAgent::holding(&[]).noting(5).signed(7, "without\n"));
     let said = site.run("task-prolog", &of_task()).await;
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (0, "", ""));
     assert_eq!(site.agent.asked(), []);
+}
+
+#[tokio::test]
+async fn a_task_does_not_start_where_the_prolog_did_not_let_its_job_in() {
+    let task = Answer::Task(Task { path: "/rampool/7".into(), ..Task::default() });
+    for sign in ["closed\n", "ope", ""] {
+        let site = Site::new(NOWHERE, 30, FakeAgent::answering(&task).noting(7).signed(7, sign));
+        let said = site.run("task-prolog", &of_task()).await;
+        assert_eq!(said.code, 1, "{sign:?}: {said:?}");
+        assert!(said.stdout.contains("Prolog did not let the job in"), "{said:?}");
+    }
+    let site = Site::new(NOWHERE, 30, FakeAgent::answering(&task).signed(7, "open\n"));
+    let said = site.run("task-prolog", &of_task()).await;
+    assert_eq!((said.code, said.stdout.as_str()), (0, "export RAMPOOL_DIR=/rampool/7\n"));
+}
+
+#[tokio::test]
+async fn where_no_prolog_ran_slurm_says_what_the_job_wants() {
+    let refused = || FakeAgent::answering(&Answer::Refused("no scratch for job 7".into()));
+    for (row, code, words) in [
+        ("7\\tmoreIOPS&ssd\\t(null)", 1, "no scratch for job 7"),
+        ("7\\t(null)\\tmine rampool:size=1G", 1, "no scratch for job 7"),
+        ("7\\tssd|x\\tmine\\tand another\\nof two lines", 0, ""),
+        ("7\\t(null)\\t(null)", 0, ""),
+        ("8\\t(null)\\t(null)", 1, "is no row of it"),
+        ("", 1, "is no row of it"),
+    ] {
+        let site = Site::new(NOWHERE, 30, refused());
+        site.command_of_slurm("squeue", &format!("printf '{row}\\n'"));
+        let said = site.run("task-prolog", &of_task()).await;
+        assert_eq!(said.code, code, "{row}: {said:?}");
+        assert!(said.stdout.contains(words), "{row}: {said:?}");
+        assert!(said.stdout.is_empty() || said.stdout.starts_with("print rampool: "), "{said:?}");
+    }
+    let site = Site::new(NOWHERE, 30, refused());
+    site.command_of_slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1");
+    let said = site.run("task-prolog", &of_task()).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stdout.contains("ask Slurm what job 7 wants"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_prolog_leaves_its_word_for_the_tasks_and_an_epilog_takes_it_away() {
+    let (well, silent) = (FakeJobs::default(), Site::new(NOWHERE, 1, FakeAgent::absent()));
+    for (site, variables, code, sign) in [
+        (Site::with(&well, FakeAgent::absent()), of_slurmd(), 0, "open\n"),
+        (Site::with(&refusing(), FakeAgent::absent()), of_slurmd(), 1, "closed\n"),
+        (silent, of_slurmd(), 1, "closed\n"),
+        (Site::new(NOWHERE, 30, FakeAgent::holding(&[])), no_wish(of_slurmd()), 0, "without\n"),
+        // Of a run before.
+        (
+            Site::with(&refusing(), FakeAgent::absent().signed(7, "open\n")),
+            of_slurmd(),
+            1,
+            "closed\n",
+        ),
+    ] {
+        assert_eq!(site.run("prolog", &variables).await.code, code);
+        assert_eq!(site.agent.sign(7).as_deref(), Some(sign));
+        site.run("epilog", &variables).await;
+        assert_eq!(site.agent.sign(7), None);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_that_cannot_be_left_stops_no_job_that_wants_nothing() {
+    let agent = || {
+        let agent = FakeAgent::holding(&[]);
+        std::fs::write(agent.folder().join("prolog"), "").unwrap();
+        agent
+    };
+    let site = Site::new(NOWHERE, 30, agent());
+    let said = site.run("prolog", &no_wish(of_slurmd())).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.stderr.contains("leave a sign for the job's tasks"), "{said:?}");
+    let site = Site::with(&FakeJobs::default(), agent());
+    assert_eq!(site.run("prolog", &of_slurmd()).await.code, 1, "this one is not let in");
 }
 
 #[tokio::test]

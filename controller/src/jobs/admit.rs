@@ -11,10 +11,13 @@ use rampool_proto::v1::{
     AdmitJobRequest, AdmitNodeRequest, Failure, FailureKind, HoldingKind, PoolId,
 };
 
-use super::{Jobs, runs, spec};
+use super::{Jobs, Kept, runs, spec};
 use crate::agents::Call;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{health, status};
+
+/// How long the other nodes of a job may take to be heard of by a controller that was just started.
+const UNTIL_HEARD: Duration = Duration::from_secs(5);
 
 /// What fails, in the failures of this room.
 const STEP: &str = "admit the job to the node";
@@ -52,7 +55,48 @@ impl Jobs {
         }
         let admit = self.admission(&record, job, node);
         self.agents.call(node, Call::AdmitJob(admit), None).await?;
+        self.note_admitted(&record, node);
+        self.let_begin(&record, job, node).await;
         Ok(record.placement.mount_point.clone())
+    }
+
+    fn note_admitted(&self, record: &PoolRecord, node: &str) {
+        let lives = |name: &str| self.pools.record(name).is_some_and(|known| !known.is_released());
+        self.locked(|kept| {
+            // Of pools that are gone, nobody asks any more.
+            kept.admitted.retain(|name, _| lives(name));
+            let name = record.assembly.name.to_string();
+            kept.admitted.entry(name).or_default().insert(node.to_owned());
+        });
+    }
+
+    /// Whether a run was let in on a node: by this controller, or, as the node says, by one before.
+    fn was_admitted(&self, record: &PoolRecord, node: &str) -> bool {
+        let name = record.assembly.name.as_str();
+        let noted = |kept: &mut Kept| kept.admitted.get(name).is_some_and(|on| on.contains(node));
+        self.locked(noted) || self.has(record, node, HoldingKind::Job)
+    }
+
+    /// Once the last of a job's nodes has let it in, its first node lets its script begin. Where
+    /// that node cannot be told, no other is to blame: it is the script that is refused there.
+    async fn let_begin(&self, record: &PoolRecord, job: u32, node: &str) {
+        if is_alone(record) {
+            return;
+        }
+        let others = || runs::nodes_of(record).into_iter().filter(|other| other != node);
+        // A controller that was just started has not heard of all.
+        let known = |node: &str| self.nodes.get(node).is_some_and(|it| it.current().is_some());
+        let all = || others().all(|other| self.was_admitted(record, &other));
+        let heard = || others().all(|other| known(&other)) || all();
+        self.comes_to_be(UNTIL_HEARD, heard).await;
+        let head = record.placement.head.as_str();
+        if !all() {
+            return;
+        }
+        let admit = AdmitJobRequest { everywhere: true, ..self.admission(record, job, head) };
+        if let Err(failure) = self.agents.call(head, Call::AdmitJob(admit), None).await {
+            tracing::warn!(job, %failure, "the job's script will not begin");
+        }
     }
 
     fn still_held(&self, node: &str, job: u32) -> Failure {
@@ -99,7 +143,11 @@ impl Jobs {
 
     fn has_mount(&self, record: &PoolRecord, node: &str) -> bool {
         let head = record.placement.head == node;
-        let kind = if head { HoldingKind::Mount } else { HoldingKind::ShareMount };
+        self.has(record, node, if head { HoldingKind::Mount } else { HoldingKind::ShareMount })
+    }
+
+    /// Whether a node has something of a kind for a pool, as it said last.
+    fn has(&self, record: &PoolRecord, node: &str, kind: HoldingKind) -> bool {
         let id = PoolId::from(&record.assembly);
         let known = self.nodes.get(node);
         known
@@ -118,8 +166,14 @@ impl Jobs {
             lent_bytes: of_node.map(|piece| piece.bytes).sum(),
             head: runs::first_node_of(record).is_some_and(|first| first == node),
             lines: lines(record),
+            everywhere: is_alone(record),
         }
     }
+}
+
+/// Whether the job of a pool has one node.
+fn is_alone(record: &PoolRecord) -> bool {
+    runs::nodes_of(record).len() <= 1
 }
 
 /// What the job's output begins with.

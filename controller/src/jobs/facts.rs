@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::{Failure, Redundancy};
-use rampool_slurm::facts::{Facts, JobProfile, Lend};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::text::partition::Partition;
 use rampool_slurm::wish::LICENCE;
 
 use super::Jobs;
@@ -50,27 +51,38 @@ impl Jobs {
     }
 
     /// What is known, and whether that is all: where Slurm does not say, no job is refused for its
-    /// partition, nor takes licences.
+    /// partition, takes licences, or asks for more memory than its user did.
     async fn facts(&self) -> (Facts, bool) {
         let said = async {
             self.hear_of_slurms_nodes().await?;
             Ok::<_, Failure>((self.slurm.partitions().await?, self.slurm.config().await?))
         };
         let said = said.await.inspect_err(|failure| {
-            tracing::warn!(%failure, "job_submit.lua is not told of partitions and licences");
+            tracing::warn!(
+                %failure, "job_submit.lua is not told of partitions, licences and usual memory"
+            );
         });
         let complete = said.is_ok();
         let (partitions, config) = said.unwrap_or_default();
-        let suspends = partitions.into_iter().filter(|partition| partition.suspends);
-        let licences = config.licenses(LICENCE);
+        let names = |is: fn(&Partition) -> bool| {
+            let those = partitions.iter().filter(|partition| is(partition));
+            those.map(|partition| partition.name.clone()).collect::<Vec<_>>()
+        };
+        let default = |partition: &Partition| {
+            let memory = partition.default_memory.or(config.default_memory())?;
+            Some((partition.name.clone(), memory))
+        };
         let facts = Facts {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
             own: self.lendable(|_| true),
             pool: self.lent_to_jobs_elsewhere(),
-            licences,
-            suspending: suspends.map(|partition| partition.name).collect(),
+            licences: config.licenses(LICENCE),
+            suspending: names(|partition| partition.suspends),
+            exclusive: names(|partition| partition.gives_whole_nodes),
+            defaults: partitions.iter().filter_map(default).collect(),
+            default_partition: names(|partition| partition.is_default).pop(),
         };
         (facts, complete)
     }
@@ -81,7 +93,12 @@ impl Jobs {
                 name: name.clone(),
                 lend: profile.lend?,
                 redundancy: profile.redundancy.map_or(Redundancy::None, Into::into),
-                size: profile.size.filter(|_| profile.lend == Some(Lend::Pool)),
+                size: match (profile.size_per_donor, profile.size) {
+                    (Some(bytes), _) => PoolSize::PerNode(bytes),
+                    (None, Some(bytes)) => PoolSize::Whole(bytes),
+                    (None, None) => PoolSize::Unsaid,
+                },
+                spares: profile.spares.unwrap_or(0),
             })
         })
     }

@@ -91,6 +91,8 @@ pub struct Jobs {
 struct Kept {
     /// The nodes that each run has left, by the name of its pool.
     left: BTreeMap<String, BTreeSet<String>>,
+    /// The nodes that let each run in, by the name of its pool.
+    admitted: BTreeMap<String, BTreeSet<String>>,
     /// By job.
     failures: BTreeMap<u32, Failures>,
     /// The failed pools whose jobs were queued again.

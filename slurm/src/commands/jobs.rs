@@ -52,6 +52,25 @@ impl Commands {
         }
     }
 
+    /// A job's constraint and comment; either may be empty. Any user may ask this of his own job.
+    ///
+    /// # Errors
+    /// Where Slurm does not say, or knows no such job.
+    pub async fn wish_of_job(&self, id: u32) -> Result<(String, String), Failure> {
+        let step = format!("ask Slurm what job {id} wants");
+        let only = format!("--jobs={id}");
+        let arguments = ["--noheader", "--all", "--states=all", &only, "--format", "%A\t%f\t%k"];
+        let text = self.run(&step, "squeue", &arguments).await?;
+        let text = text.trim_end_matches('\n');
+        let mut fields = text.splitn(3, '\t');
+        match (fields.next().map(|number| number.trim().parse()), fields.next(), fields.next()) {
+            (Some(Ok(number)), Some(constraints), Some(comment)) if id == number => {
+                Ok((constraints.to_owned(), comment.to_owned()))
+            }
+            _ => Err(self.odd(&step, "squeue", &format!("{text:?} is no row of it"))),
+        }
+    }
+
     /// Takes a job off its nodes, to be started again later.
     ///
     /// # Errors

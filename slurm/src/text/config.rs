@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::partition::MemoryShare;
 use super::{TextError, given};
 
 /// Slurm's way to write "not set" where 16 bits hold a number (NO_VAL16 of slurm.h); one more is
@@ -82,6 +83,13 @@ impl Config {
         })
     }
 
+    /// What a job has that asks for no memory, where its partition says nothing; none: its whole
+    /// nodes.
+    #[must_use]
+    pub fn default_memory(&self) -> Option<MemoryShare> {
+        MemoryShare::read(self.get("DefMemPerNode"), self.get("DefMemPerCPU"))
+    }
+
     /// Units of a licence; none where there is no such licence.
     #[must_use]
     pub fn licenses(&self, name: &str) -> Option<u64> {
@@ -137,6 +145,14 @@ Slurmctld(primary) at n1 is UP
         assert!(!config.has("SchedulerParameters", "bf_licenses"));
         assert_eq!(config.get("ReturnToService"), Some("1"));
         assert_eq!(config.get("SuspendProgram"), None);
+    }
+
+    #[test]
+    fn what_a_job_has_that_asks_for_no_memory_is_read() {
+        let of = |key, value| with(key, value).default_memory();
+        assert_eq!(of("DefMemPerNode", "UNLIMITED"), None);
+        assert_eq!(of("DefMemPerNode", "100"), Some(MemoryShare::PerNode(100)));
+        assert_eq!(of("DefMemPerCPU", "2048"), Some(MemoryShare::PerCpu(2048)));
     }
 
     #[test]

@@ -9,6 +9,30 @@ pub struct Partition {
     pub name: String,
     /// Whether its jobs may be suspended, and so keep their memory while others run.
     pub suspends: bool,
+    /// Whether its jobs have all CPUs of their nodes.
+    pub gives_whole_nodes: bool,
+    /// Whether jobs that name no partition are here.
+    pub is_default: bool,
+    /// What a job has that asks for no memory; none: what the cluster says.
+    pub default_memory: Option<MemoryShare>,
+}
+
+/// A job's memory, in MiB, as Slurm counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryShare {
+    /// On each of its nodes.
+    PerNode(u64),
+    /// For each of its CPUs.
+    PerCpu(u64),
+}
+
+impl MemoryShare {
+    /// From the values of DefMemPerNode and DefMemPerCPU, of which Slurm prints one: `100`, or
+    /// `UNLIMITED`, which is the whole node.
+    pub(super) fn read(per_node: Option<&str>, per_cpu: Option<&str>) -> Option<Self> {
+        let limit = |text: Option<&str>| text?.parse().ok().filter(|mib| *mib > 0);
+        limit(per_node).map(Self::PerNode).or_else(|| limit(per_cpu).map(Self::PerCpu))
+    }
 }
 
 impl Partition {
@@ -30,7 +54,11 @@ impl Partition {
         // Of a partition without a mode of its own Slurm prints the cluster's.
         let mode = line.need("PreemptMode")?;
         let suspends = mode.split(',').any(|mode| matches!(mode, "SUSPEND" | "GANG"));
-        Ok(Self { name, suspends })
+        let gives_whole_nodes = line.word("OverSubscribe") == Some("EXCLUSIVE");
+        let is_default = line.word("Default") == Some("YES");
+        let default_memory =
+            MemoryShare::read(line.word("DefMemPerNode"), line.word("DefMemPerCPU"));
+        Ok(Self { name, suspends, gives_whole_nodes, is_default, default_memory })
     }
 }
 
@@ -59,6 +87,24 @@ mod tests {
         let suspends: Vec<_> = read.iter().map(|partition| partition.suspends).collect();
         assert_eq!(suspends, [false, false, false, true, true, true]);
         assert_eq!(read[0].name, "off");
+    }
+
+    #[test]
+    fn what_a_job_has_that_asks_for_no_memory_is_read() {
+        let read = |from: &str, to: &str| {
+            Partition::read_all(&line("main", "OFF").replace(from, to)).unwrap().remove(0)
+        };
+        let main = read("", "");
+        assert!(main.is_default);
+        assert_eq!(main.default_memory, Some(MemoryShare::PerNode(100)));
+        let per_cpu = read("DefMemPerNode=100", "DefMemPerCPU=2048");
+        assert_eq!(per_cpu.default_memory, Some(MemoryShare::PerCpu(2048)));
+        for whole in ["DefMemPerNode=UNLIMITED", "DefMemPerNode=0", "DefMemPerCPU=-1"] {
+            assert_eq!(read("DefMemPerNode=100", whole).default_memory, None, "{whole}");
+        }
+        assert!(!read("Default=YES", "Default=NO").is_default);
+        assert!(!main.gives_whole_nodes);
+        assert!(read("OverSubscribe=NO", "OverSubscribe=EXCLUSIVE").gives_whole_nodes);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::render::plain::one_line;
 
 pub(super) async fn run(call: &Call) -> Result<(), Failure> {
     let job = call.environment.job().map_err(not_told)?;
+    if let Err(failure) = call.signs.remove(job) {
+        tell(&failure);
+    }
     match had_a_pool(call, job).await {
         Ok(false) => return Ok(()),
         Ok(true) => {}

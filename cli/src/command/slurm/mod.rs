@@ -14,6 +14,7 @@
 //! | [`config`] | `slurm.yaml` |
 //! | `jobs` | the controller's word on jobs, waited for until a deadline |
 //! | `node` | what the node's own agent knows of jobs |
+//! | `sign` | what a node's Prolog tells the job's tasks |
 
 pub mod config;
 mod epilog;
@@ -22,6 +23,7 @@ mod jobs;
 mod node;
 mod prolog;
 mod prolog_slurmctld;
+mod sign;
 mod task_prolog;
 
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ use rampool_slurm::environment::{Environment, EnvironmentError};
 use self::config::{DEFAULT_CONFIG, SlurmConfig};
 use self::jobs::Jobs;
 use self::node::Node;
+use self::sign::Signs;
 use super::tell;
 use crate::args::Global;
 use crate::exit::Exit;
@@ -75,6 +78,7 @@ impl Slurm {
             config: self.config,
             controller: global.controller.clone(),
             node: Node::of(&self.agent),
+            signs: Signs::of(&self.agent),
         };
         let ended = match hook {
             Hook::PrologSlurmctld => prolog_slurmctld::run(&call).await,
@@ -101,6 +105,7 @@ struct Call {
     /// Instead of the configuration's.
     controller: Option<String>,
     node: Node,
+    signs: Signs,
 }
 
 impl Call {
@@ -114,11 +119,16 @@ impl Call {
 
     /// What the job wants of us, where it wants something.
     fn wish(&self) -> Result<Option<JobWish>, Failure> {
-        if !self.environment.could_wish() {
+        self.wish_of(&self.environment)
+    }
+
+    /// What a job wants that is told of so.
+    fn wish_of(&self, told: &Environment) -> Result<Option<JobWish>, Failure> {
+        if !told.could_wish() {
             return Ok(None);
         }
         let config = self.config()?;
-        Ok(self.environment.wish(|name| config.features.iter().any(|own| own == name)))
+        Ok(told.wish(|name| config.features.iter().any(|own| own == name)))
     }
 }
 

@@ -1,14 +1,32 @@
 //! The gate of a node: no job starts where memory is still held for one that is over, and none
-//! that wants a pool without it.
+//! that wants a pool without it. It is closed first: Slurm may start tasks of a job although this
+//! fails, or is killed.
 
-use rampool_proto::v1::{AdmitNodeRequest, Failure};
+use rampool_proto::v1::{AdmitNodeRequest, Failure, JobWish};
 
 use super::node::Held;
+use super::sign::Sign;
 use super::{Call, Jobs, not_told};
-use crate::command::warn;
+use crate::command::{tell, warn};
 
 pub(super) async fn run(call: &Call) -> Result<(), Failure> {
+    let job = call.environment.job().map_err(not_told)?;
+    let closed = call.signs.set(job, Sign::Closed);
     let wish = call.wish()?;
+    let wants = wish.is_some();
+    admit(call, wish).await?;
+    match closed.and_then(|()| call.signs.set(job, if wants { Sign::Open } else { Sign::Without }))
+    {
+        // Its tasks ask Slurm what it wants.
+        Err(failure) if !wants => {
+            tell(&failure);
+            Ok(())
+        }
+        left => left,
+    }
+}
+
+async fn admit(call: &Call, wish: Option<JobWish>) -> Result<(), Failure> {
     if wish.is_none() && !may_hold_something(call).await? {
         return Ok(());
     }

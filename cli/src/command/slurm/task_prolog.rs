@@ -1,20 +1,25 @@
-//! The last gate, before each task: no line of a user's program runs without its scratch. Its
-//! output is for slurmstepd, which sets variables and prints lines of it in the job's own output.
+//! The last gate, before each task: no line of a user's program runs without its scratch, whatever
+//! became of the node's Prolog. Its output is for slurmstepd, which sets variables and prints lines of it in the job's own output.
 
 use std::io::Write;
 
 use rampool_proto::v1::{Failure, FailureKind};
+use rampool_slurm::commands::{self, Commands};
+use rampool_slurm::environment::Environment;
 
+use super::sign::Sign;
 use super::{Call, not_told};
 use crate::command::warn;
 use crate::render::plain::one_line;
 
 pub(super) async fn run(call: &Call) -> Result<(), Failure> {
     let job = call.environment.job().map_err(not_told)?;
-    if !call.node.has_note(job)? {
-        return Ok(());
-    }
-    match scratch(call, job).await {
+    let text = match wants_scratch(call, job).await {
+        Ok(false) => return Ok(()),
+        Ok(true) => scratch(call, job).await,
+        Err(failure) => Err(failure),
+    };
+    match text {
         Ok(text) => say(&text),
         Err(failure) => {
             // What a task prolog writes to stderr nobody ever sees.
@@ -22,6 +27,35 @@ pub(super) async fn run(call: &Call) -> Result<(), Failure> {
             Err(failure)
         }
     }
+}
+
+/// Whether the task must have scratch: as the node's Prolog said, the agent knows, or, where both
+/// are silent, Slurm.
+async fn wants_scratch(call: &Call, job: u32) -> Result<bool, Failure> {
+    match call.signs.get(job)? {
+        Some(Sign::Open) => Ok(true),
+        Some(Sign::Without) => Ok(false),
+        Some(Sign::Closed) => {
+            let step = format!("give job {job} its scratch");
+            Err(Failure::new(FailureKind::NotNow, step)
+                .saying("this node's Prolog did not let the job in")
+                .advising("sinfo -R and slurmd's log say why; tell your administrators"))
+        }
+        // Its Prolog failed before it called us; or the job is older than this program here.
+        None if call.node.has_note(job)? => Ok(true),
+        None => wants_as_slurm_says(call, job).await,
+    }
+}
+
+async fn wants_as_slurm_says(call: &Call, job: u32) -> Result<bool, Failure> {
+    let commands = Commands::of(&call.config()?.commands, commands::DEADLINE)
+        .configured_by(call.environment.get("SLURM_CONF"));
+    let (constraints, comment) = commands.wish_of_job(job).await?;
+    let told: Environment =
+        [("SLURM_JOB_CONSTRAINTS", constraints), ("SLURM_JOB_COMMENT", comment)]
+            .into_iter()
+            .collect();
+    Ok(call.wish_of(&told)?.is_some())
 }
 
 /// What slurmstepd is told of a job's scratch.

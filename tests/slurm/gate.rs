@@ -1,0 +1,98 @@
+//! The Prolog that fails is the last one to end, and not on the job's first node: Slurm takes the
+//! job off its nodes, and starts its tasks all the same. None of their lines may run.
+
+use anyhow::{Context, Result, ensure};
+use rampool_e2e::slurm::{Job, SlurmCluster};
+
+use crate::own::{SOON, boot};
+
+/// On n3, in the place of the site's Prolog. It ends after the other's, which takes a second.
+const FAILS_BEFORE: &str = "#!/bin/sh\nsleep 5\nexit 1\n";
+const FAILS_WITHIN: &str =
+    "#!/bin/sh\nsleep 5\nexec /usr/bin/rampool slurm prolog --config /none\n";
+
+const PROLOG: &str = "/usr/lib/rampool/slurm/prolog";
+
+/// Leaves a trace of every line, on whichever node.
+const TRACES: &str = "touch /tmp/ran-$SLURM_JOB_ID; touch $RAMPOOL_DIR/ran";
+
+#[test]
+#[ignore = "minutes: `make test-slurm`"]
+fn no_line_runs_where_a_prolog_failed() -> Result<()> {
+    boot("gate", 2)?.run(|slurm| {
+        let before = slurm.cluster.footprints()?;
+        let n3 = slurm.cluster.node("n3");
+        let own = n3.sh(&format!("cat {PROLOG}"))? + "\n";
+        for (what, prolog) in [
+            ("before it called rampool", FAILS_BEFORE),
+            ("within rampool", FAILS_WITHIN),
+            ("before it called rampool, again", FAILS_BEFORE),
+        ] {
+            replace(slurm, prolog)?;
+            a_script(slurm).with_context(|| format!("a script, the Prolog failed {what}"))?;
+            tasks(slurm).with_context(|| format!("tasks, the Prolog failed {what}"))?;
+            replace(slurm, &own)?;
+            slurm.ensure_given_back(&before, SOON)?;
+        }
+        // The gate opens where all went well.
+        let script = format!("#!/bin/sh\n{TRACES}\nsrun sh -c '{TRACES}' && echo end\n");
+        let job = slurm.submit(&["-N2", "-C", "moreIOPS", "--mem=200"], &script)?;
+        let fields = job.until_over(SOON)?;
+        ensure!(fields.get("JobState") == "COMPLETED", "{fields}\n{}", job.output()?);
+        ensure!(job.output()?.ends_with("\nend"), "{}", job.output()?);
+        ensure!(traces(slurm)? == 2, "a trace on each node");
+        Ok(())
+    })
+}
+
+/// A new file: one that runs cannot be written.
+fn replace(slurm: &SlurmCluster, prolog: &str) -> Result<()> {
+    let n3 = slurm.cluster.node("n3");
+    n3.sh(&format!("rm -f {PROLOG}"))?;
+    n3.write_file(PROLOG, 0o755, prolog)
+}
+
+fn a_script(slurm: &SlurmCluster) -> Result<()> {
+    let script = format!("#!/bin/sh\n{TRACES}\nsrun sh -c '{TRACES}'\n");
+    let job = slurm.submit(&["-N2", "-C", "moreIOPS", "--mem=200"], &script)?;
+    // Slurm's own word where a Prolog fails, or ours, whichever is heard first.
+    job.until("off its nodes", SOON, |fields| {
+        let held = fields.get("Reason").contains("held") && fields.get("JobState") == "PENDING";
+        held || fields.get("JobState") == "FAILED"
+    })?;
+    until_drained(slurm)?;
+    ensure!(traces(slurm)? == 0, "lines of its script ran");
+    // Slurm did start it: it is the gate that is tried here.
+    let output = slurm.cluster.node("n2").sh(&format!("cat /tmp/job-{}.out", job.id))?;
+    ensure!(output.contains("has no scratch on another of its nodes"), "{output:?}");
+    give_up(slurm, &job)
+}
+
+fn tasks(slurm: &SlurmCluster) -> Result<()> {
+    let wanted = ["srun", "-N2", "-C", "moreIOPS", "--mem=200", "sh", "-c", TRACES];
+    let said = slurm.refused(&wanted, "")?;
+    until_drained(slurm)?;
+    ensure!(traces(slurm)? == 0, "lines of a task ran: {said}");
+    slurm.slurm(&["scontrol", "update", "nodename=n3", "state=resume"])?;
+    slurm.until_idle(SOON)
+}
+
+fn until_drained(slurm: &SlurmCluster) -> Result<()> {
+    slurm.until_node("n3", "drained", SOON, |node| node.get("State") == "IDLE+DRAIN")?;
+    slurm.until_node("n2", "idle", SOON, |node| node.get("State") == "IDLE").map(drop)
+}
+
+fn give_up(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
+    // It may be over already.
+    slurm.as_user(&["scancel", &job.id.to_string()], "")?;
+    slurm.slurm(&["scontrol", "update", "nodename=n3", "state=resume"])?;
+    slurm.until_idle(SOON)
+}
+
+fn traces(slurm: &SlurmCluster) -> Result<usize> {
+    let on_each = slurm.compute().iter().map(|node| {
+        let listing = slurm.cluster.node(node).sh("ls /tmp | grep ^ran- || true")?;
+        Ok(listing.lines().count())
+    });
+    on_each.sum()
+}
