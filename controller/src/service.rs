@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::doctor;
+use crate::jobs::Jobs;
 use crate::nodes::{Known, Nodes};
 use crate::pool::record::PoolRecord;
 use crate::pool::{Events, Pools};
@@ -26,15 +27,30 @@ use crate::reap;
 pub struct ControllerService {
     pools: Arc<Pools>,
     nodes: Arc<Nodes>,
+    jobs: Option<Arc<Jobs>>,
     stopping: CancellationToken,
 }
 
 impl ControllerService {
-    /// A face for these. Once `stopping` is cancelled, callers who follow an operation are told
-    /// so and let go.
+    /// A face for these; without `jobs` where the configuration says nothing of Slurm. Once
+    /// `stopping` is cancelled, callers who follow an operation are told so and let go.
     #[must_use]
-    pub fn new(pools: Arc<Pools>, nodes: Arc<Nodes>, stopping: CancellationToken) -> Self {
-        Self { pools, nodes, stopping }
+    pub fn new(
+        pools: Arc<Pools>,
+        nodes: Arc<Nodes>,
+        jobs: Option<Arc<Jobs>>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { pools, nodes, jobs, stopping }
+    }
+
+    /// A pool of a job ends with it at the latest.
+    fn with_jobs_end(&self, mut pool: Pool) -> Pool {
+        let job = pool.spec.as_ref().and_then(|spec| spec.job.as_ref()?.id.as_ref());
+        if let (0, Some(jobs), Some(id)) = (pool.expires_ms, &self.jobs, job) {
+            pool.expires_ms = jobs.end_of(id.job);
+        }
+        pool
     }
 
     fn stream(&self, events: Events) -> Response<BoxStream<'static, Result<Event, Status>>> {
@@ -149,11 +165,14 @@ impl Controller for ControllerService {
         &self,
         _: Request<ListPoolsRequest>,
     ) -> Result<Response<ListPoolsResponse>, Status> {
-        Ok(Response::new(ListPoolsResponse { pools: self.pools.list().await }))
+        let pools = self.pools.list().await.into_iter();
+        let pools = pools.map(|pool| self.with_jobs_end(pool)).collect();
+        Ok(Response::new(ListPoolsResponse { pools }))
     }
 
     async fn get_pool(&self, request: Request<GetPoolRequest>) -> Result<Response<Pool>, Status> {
-        Ok(Response::new(self.pools.status(&request.into_inner().pool).await?))
+        let pool = self.pools.status(&request.into_inner().pool).await?;
+        Ok(Response::new(self.with_jobs_end(pool)))
     }
 
     async fn list_nodes(
@@ -178,10 +197,24 @@ impl Controller for ControllerService {
         &self,
         request: Request<DoctorRequest>,
     ) -> Result<Response<DoctorResponse>, Status> {
-        let nodes = self.chosen(&request.into_inner().nodes)?;
+        let DoctorRequest { nodes, hooks } = request.into_inner();
+        let nodes = self.chosen(&nodes)?;
         let known = |assembly: &Assembly| !self.pools.is_foreign(assembly);
-        let findings = nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
+        let mut findings: Vec<_> =
+            nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
+        if let Some(jobs) = &self.jobs {
+            findings.extend(jobs.examine(&nodes, hooks).await);
+        }
         Ok(Response::new(DoctorResponse { findings }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = crate::jobs::service::configured(self.jobs.as_ref())?;
+        let only = Some(request.into_inner().job).filter(|job| *job != 0);
+        Ok(Response::new(jobs.list(only).await?))
     }
 
     async fn wait(

@@ -232,6 +232,7 @@ fn the_controller_is_down_when_it_ends(slurm: &SlurmCluster) -> Result<()> {
     slurm.cluster.start_controller()?;
     for node in ["n2", "n3"] {
         slurm.until_node(node, "given back", SOON, |fields| fields.get("State") == "IDLE")?;
+        ensure_nothing_held(slurm, node)?;
     }
     let other = slurm.show_node("n4")?;
     ensure!(other.get("Reason").starts_with("a new disk"), "{other}");
@@ -258,8 +259,18 @@ fn a_node_loses_power(slurm: &SlurmCluster) -> Result<()> {
     job.cancel()?;
     // The one that is left is free without the other.
     slurm.until_node("n2", "idle", SOON, |fields| fields.get("State") == "IDLE")?;
-    let left = slurm.cluster.node("n2").sh("grep -c ' /rampool/' /proc/mounts || true")?;
-    ensure!(left == "0", "n2 has {left} pools mounted still");
+    ensure_nothing_held(slurm, "n2")?;
     n3.boot()?;
     slurm.cluster.wait_reachable(&["n3"])
+}
+
+/// A node that Slurm has back, or will have.
+fn ensure_nothing_held(slurm: &SlurmCluster, node: &str) -> Result<()> {
+    let left = slurm
+        .cluster
+        .node(node)
+        .sh("grep ' /rampool/' /proc/mounts; ls -d /sys/kernel/config/target/iscsi/iqn.*job-* \
+         /sys/block/md* 2>/dev/null; true")?;
+    ensure!(left.is_empty(), "{node} has it back, with {left}");
+    Ok(())
 }

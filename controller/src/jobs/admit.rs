@@ -24,9 +24,18 @@ impl Jobs {
     /// for none. Waits for what is on its way out.
     pub async fn admit(self: &Arc<Self>, request: AdmitNodeRequest) -> Result<String, Failure> {
         let job = self.number(request.id.as_ref())?;
+        let admitted = self.admit_to(job, &request).await;
+        if let Err(failure) = &admitted {
+            // Its Prolog fails: Slurm drains the node, and holds the job without a word of why.
+            self.say(job, format!("rampool: refused: {failure}")).await;
+        }
+        admitted
+    }
+
+    async fn admit_to(&self, job: u32, request: &AdmitNodeRequest) -> Result<String, Failure> {
         let node = request.node.as_str();
         if self.nodes.get(node).is_none() {
-            return self.of_no_node(&request);
+            return self.of_no_node(request);
         }
         // What was heard last may be older than what was taken or freed since.
         self.nodes.refresh(&[node.to_owned()]).await;
@@ -34,7 +43,7 @@ impl Jobs {
         if !self.comes_to_be(patience, || self.foreign_on(node, job).is_empty()).await {
             return Err(self.still_held(node, job));
         }
-        let said = request.wish.unwrap_or_default();
+        let said = request.wish.clone().unwrap_or_default();
         if spec::wanted(&said, &self.profiles)?.is_none() {
             return Ok(String::new());
         }

@@ -8,19 +8,28 @@ use rampool_proto::v1::{Failure, FailureKind};
 
 use super::Jobs;
 use crate::planner;
+use crate::store::StoreError;
 
 /// A job is queued again after so many failures, then held: what fails so often fails for a reason
 /// that somebody must look at, while each try keeps its nodes from others for two minutes
 /// (Slurm's own pause before a requeued job begins).
-const MOST_TRIES: usize = 3;
+const MOST_TRIES: u32 = 3;
 
-/// What is known of a job's failures. Forgotten when the controller ends, at the worst for another
-/// three tries.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Failures {
-    count: usize,
+/// Jobs whose failures are kept, at most: many times what waits after failures at any moment. What
+/// Slurm has forgotten is forgotten here too; the bound is for a Slurm that is never heard.
+pub const MOST_KEPT: usize = 10_000;
+
+/// What is known of a job's failures. It is in the store, until Slurm has forgotten the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How often it failed since it was last held.
+    pub count: u32,
     /// The nodes on which it failed, that Slurm was not told of yet.
-    pub(super) to_avoid: BTreeSet<String>,
+    pub to_avoid: BTreeSet<String>,
+    /// What was said of it last, while that holds.
+    pub said: String,
+    /// Its pool that failed in use, for which it was queued again.
+    pub given_up: String,
 }
 
 /// What becomes of a job after a failure.
@@ -52,9 +61,9 @@ impl Failures {
 }
 
 impl Jobs {
-    /// A job's pool could not be made. Once this ends, Slurm may be told.
+    /// A job's pool could not be made, or failed in use. Once this ends, Slurm may be told.
     pub(super) async fn failed(&self, job: u32, failure: &Failure) {
-        let next = self.locked(|kept| kept.failures.entry(job).or_default().note(failure));
+        let next = self.change(job, |failures| failures.note(failure)).await;
         tracing::warn!(job, %failure, ?next, "the job has no pool");
         let text = match next {
             Next::Waits => format!("rampool: waits for memory: {failure}"),
@@ -63,41 +72,99 @@ impl Jobs {
                 format!("rampool: held: {failure}; when that is mended: scontrol release {job}")
             }
         };
-        self.comment(job, &text).await;
+        self.say(job, text).await;
         if next == Next::Held {
-            // Only while its hook runs: a job that waits already cannot be queued again.
-            if let Err(failure) = self.slurm.requeue_and_hold(job).await {
+            self.hold(job).await;
+        }
+    }
+
+    /// Who releases it then has looked at it: it may fail as often again.
+    async fn hold(&self, job: u32) {
+        // Only while its hook runs: a job that waits already cannot be queued again.
+        match self.slurm.requeue_and_hold(job).await {
+            Ok(()) => self.change(job, |failures| failures.count = 0).await,
+            Err(failure) => {
                 tracing::error!(job, %failure, "a job that fails again and again is not held");
             }
         }
     }
 
-    /// A job's pool is there: what failed before does not count any more.
-    pub(super) fn succeeded(&self, job: u32) {
-        self.locked(|kept| _ = kept.failures.remove(&job));
+    /// A job's pool is there: what was said before does not hold any more. How often it failed
+    /// counts on: a pool that is made and lost again and again is no better.
+    pub(super) async fn succeeded(&self, job: u32, text: &str) {
+        if self.locked(|kept| kept.failures.contains_key(&job)) {
+            self.change(job, |failures| failures.said.clear()).await;
+        }
+        self.comment(job, &format!("rampool: {text}")).await;
     }
 
     /// Keeps a waiting job off the nodes on which it failed. Where no other nodes are fit, Slurm
     /// says so as the reason why it waits.
     pub(super) async fn keep_off_failed_nodes(&self, job: u32) {
-        let avoided = self.locked(|kept| {
-            let failures = kept.failures.get_mut(&job)?;
-            Some(std::mem::take(&mut failures.to_avoid)).filter(|nodes| !nodes.is_empty())
-        });
-        let Some(Ok(nodes)) = avoided.map(HostList::from_names) else { return };
+        let known = self.locked(|kept| kept.failures.get(&job).cloned()).unwrap_or_default();
+        let nodes = match HostList::from_names(known.to_avoid) {
+            Ok(nodes) if !nodes.is_empty() => nodes,
+            _ => return,
+        };
         match self.slurm.exclude_nodes(job, &nodes).await {
             Ok(_) => tracing::info!(job, %nodes, "its next try is without these nodes"),
             Err(failure) => {
                 tracing::warn!(job, %nodes, %failure, "its next try may be there again");
             }
         }
+        let told = |failures: &mut Failures| {
+            failures.to_avoid.retain(|node| !nodes.contains(node));
+        };
+        self.change(job, told).await;
+    }
+
+    /// Says something of a job that people look for: in Slurm, and in `rampool list --job`.
+    pub(super) async fn say(&self, job: u32, text: String) {
+        self.change(job, |failures| failures.said.clone_from(&text)).await;
+        self.comment(job, &text).await;
     }
 
     /// Says something about a job where `scontrol show job` shows it.
-    pub(super) async fn comment(&self, job: u32, text: &str) {
+    async fn comment(&self, job: u32, text: &str) {
         if let Err(failure) = self.slurm.comment_on_job(job, text).await {
             tracing::warn!(job, %failure, "the job's AdminComment does not say so: {text}");
         }
+    }
+
+    /// Changes what is known of a job's failures, and what a controller that is started anew will
+    /// know of them.
+    pub(super) async fn change<T>(&self, job: u32, with: impl FnOnce(&mut Failures) -> T) -> T {
+        let (answer, written) = self.locked(|kept| {
+            let failures = kept.failures.entry(job).or_default();
+            let answer = with(failures);
+            // Handed over under the lock: the last one in the store is the last one here.
+            let mut written = vec![self.store.put_failures(job, Some(failures))];
+            if kept.failures.len() > MOST_KEPT
+                && let Some((oldest, _)) = kept.failures.pop_first()
+            {
+                written.push(self.store.put_failures(oldest, None));
+            }
+            (answer, written)
+        });
+        for written in futures::future::join_all(written).await {
+            tell_unwritten(job, written);
+        }
+        answer
+    }
+
+    /// Slurm has forgotten the job: so is what is known of it.
+    pub(super) async fn forget(&self, job: u32) {
+        let written = self.locked(|kept| {
+            kept.failures.remove(&job);
+            self.store.put_failures(job, None)
+        });
+        tell_unwritten(job, written.await);
+    }
+}
+
+fn tell_unwritten(job: u32, written: Result<(), StoreError>) {
+    if let Err(error) = written {
+        tracing::error!(job, %error, "how often the job failed is not in the store");
     }
 }
 

@@ -112,10 +112,7 @@ impl Jobs {
 
     async fn take_note(&self, job: u32, event: &Event) {
         match event.kind() {
-            EventKind::Finished => {
-                self.succeeded(job);
-                self.comment(job, &format!("rampool: {}", event.text)).await;
-            }
+            EventKind::Finished => self.succeeded(job, &event.text).await,
             EventKind::GaveUp => {
                 let said =
                     || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);

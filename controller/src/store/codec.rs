@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use rampool_proto::v1::{Failure, Piece, Placement, PoolId, PoolSpec};
 
+use crate::jobs::failures::Failures;
 use crate::lease::{Lease, Stage};
 use crate::pool::record::{
     Debt, Failed, FailingOver, Owed, Phase, PoolRecord, Releasing, Replacing,
@@ -105,6 +106,31 @@ struct StoredCause {
     kind: u32,
     #[prost(message, optional, tag = "2")]
     failure: Option<Failure>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredFailures {
+    #[prost(uint32, tag = "1")]
+    count: u32,
+    #[prost(string, repeated, tag = "2")]
+    to_avoid: Vec<String>,
+    #[prost(string, tag = "3")]
+    said: String,
+    #[prost(string, tag = "4")]
+    given_up: String,
+}
+
+/// The bytes of a job's failures.
+pub(super) fn failures_out(failures: &Failures) -> Vec<u8> {
+    let Failures { count, to_avoid, said, given_up } = failures.clone();
+    let to_avoid = to_avoid.into_iter().collect();
+    StoredFailures { count, to_avoid, said, given_up }.encode_to_vec()
+}
+
+/// A job's failures from their bytes.
+pub(super) fn failures_in(bytes: &[u8]) -> Result<Failures, prost::DecodeError> {
+    let StoredFailures { count, to_avoid, said, given_up } = StoredFailures::decode(bytes)?;
+    Ok(Failures { count, to_avoid: to_avoid.into_iter().collect(), said, given_up })
 }
 
 /// The bytes of a record.

@@ -6,7 +6,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::Failure;
 
 use super::{Commands, plain};
-use crate::text::job::{FORMAT, FORMAT_WITH_REASON, Job};
+use crate::text::job::{FORMAT, FORMAT_IN_FULL, Job};
 
 /// Slurm's words for a number that it knows nothing of (ESLURM_INVALID_JOB_ID): there is no other
 /// way to tell this from any other failure.
@@ -28,28 +28,37 @@ impl Commands {
         Job::read_all(&text).map_err(|error| self.odd(STEP, "squeue", &error))
     }
 
-    /// One job, with the reason why it waits; none where Slurm says that there is none.
+    /// The same, in full: more to carry, for people.
+    ///
+    /// # Errors
+    /// Where Slurm does not say.
+    pub async fn jobs_in_full(&self) -> Result<Vec<Job>, Failure> {
+        self.in_full("list Slurm's jobs", &[]).await
+    }
+
+    /// One job in full; none where Slurm says that there is none.
     ///
     /// # Errors
     /// Where Slurm does not say.
     pub async fn job(&self, id: u32) -> Result<Option<Job>, Failure> {
         let step = format!("look at job {id} in Slurm");
-        let only = format!("--jobs={id}");
-        let arguments =
-            ["--noheader", "--all", "--states=all", &only, "--format", FORMAT_WITH_REASON];
-        let text = match self.run(&step, "squeue", &arguments).await {
+        let jobs = match self.in_full(&step, &[&format!("--jobs={id}")]).await {
             Err(failure) if failure.said.contains(NO_SUCH_JOB) => return Ok(None),
             answer => answer?,
         };
-        // A job that was just forgotten is asked for as part of the whole list, which is empty.
-        if text.trim().is_empty() {
-            return Ok(None);
+        // A job that was just forgotten is asked for as part of the whole list, which is empty; of
+        // an array's number, its tasks are told of.
+        match (jobs.is_empty(), jobs.into_iter().find(|job| job.id == id)) {
+            (true, _) => Ok(None),
+            (_, Some(job)) => Ok(Some(job)),
+            (false, None) => Err(self.odd(&step, "squeue", &"it tells of other jobs")),
         }
-        let job = Job::read_with_reason(&text).map_err(|e| self.odd(&step, "squeue", &e))?;
-        match job.id == id {
-            true => Ok(Some(job)),
-            false => Err(self.odd(&step, "squeue", &format!("it tells of job {}", job.id))),
-        }
+    }
+
+    async fn in_full(&self, step: &str, only: &[&str]) -> Result<Vec<Job>, Failure> {
+        let arguments = ["--noheader", "--all", "--states=all", "--format", FORMAT_IN_FULL];
+        let text = self.run(step, "squeue", &[&arguments, only].concat()).await?;
+        Job::read_all_in_full(&text).map_err(|error| self.odd(step, "squeue", &error))
     }
 
     /// Takes a job off its nodes, to be started again later.
@@ -119,6 +128,7 @@ mod tests {
         assert!(called.contains("squeue --noheader --all --states=all"), "{called}");
         slurm.says("squeue", "");
         assert_eq!(slurm.commands().jobs().await.unwrap(), []);
+        assert_eq!(slurm.commands().jobs_in_full().await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -132,6 +142,7 @@ mod tests {
             let told = slurm.commands().jobs().await.unwrap_err();
             assert_eq!(told.step, "list Slurm's jobs");
             assert!(told.program.ends_with("/squeue"), "{told}");
+            assert!(slurm.commands().jobs_in_full().await.is_err(), "{script}");
             assert!(slurm.commands().job(7).await.is_err(), "{script}");
         }
         slurm.says("squeue", "what is this\n");
@@ -141,13 +152,16 @@ mod tests {
     #[tokio::test]
     async fn one_job_is_there_or_not() {
         let slurm = FakeSlurm::new();
-        slurm.says("squeue", "7|PENDING|1001|main||1:00|n4|launch failed requeued held\n");
+        slurm.says(
+            "squeue",
+            "7|PENDING|1001|main||1:00|n4|eve|\x1flaunch failed requeued held\x1e\n",
+        );
         let job = slurm.commands().job(7).await.unwrap().unwrap();
         assert_eq!(
             (job.phase(), job.reason.as_str()),
             (Phase::Waiting, "launch failed requeued held")
         );
-        assert!(slurm.called().contains(" --jobs=7 "), "{}", slurm.called());
+        assert!(slurm.called().contains(" --jobs=7\n"), "{}", slurm.called());
         assert!(slurm.commands().job(8).await.is_err(), "another job's row");
         slurm.runs("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
         assert_eq!(slurm.commands().job(7).await.unwrap(), None);
@@ -169,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_is_kept_off_more_nodes_and_never_off_fewer() {
         let slurm = FakeSlurm::new();
-        slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|BeginTime\n");
+        slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|eve|\x1fBeginTime\x1e\n");
         slurm.says("scontrol", "");
         let nodes = |text: &str| text.parse::<HostList>().unwrap();
         assert!(slurm.commands().exclude_nodes(7, &nodes("n2")).await.unwrap());
