@@ -10,20 +10,20 @@ use rampool_e2e::until::until;
 use crate::own::{SOON, boot};
 
 /// A job's options.
-const WISH: [&str; 3] = ["-C", "moreIOPS", "--mem=250"];
+pub(crate) const WISH: [&str; 3] = ["-C", "moreIOPS", "--mem=250"];
 
 /// Says where it is, and goes on until it is ended.
-const LASTING: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR run=$SLURM_RESTART_COUNT\"\n\
+pub(crate) const LASTING: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR run=$SLURM_RESTART_COUNT\"\n\
     touch $RAMPOOL_DIR/mine || exit 9\nexec sleep 600\n";
 
 /// The same, until somebody lets it go: `touch /tmp/end` on its first node.
-const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
+pub(crate) const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
     until [ -e /tmp/end ]; do sleep 0.3; done\nls $RAMPOOL_DIR/mine\n";
 
 /// What a case does to a cluster, and the cluster's nodes before.
-type Case = fn(&SlurmCluster) -> Result<()>;
+pub(crate) type Case = fn(&SlurmCluster) -> Result<()>;
 
-fn each(slurm: &SlurmCluster, cases: &[(&str, Case)]) -> Result<()> {
+pub(crate) fn each(slurm: &SlurmCluster, cases: &[(&str, Case)]) -> Result<()> {
     let before: Vec<Footprint> = slurm.cluster.footprints()?;
     for (name, case) in cases {
         println!("{name}");
@@ -34,8 +34,9 @@ fn each(slurm: &SlurmCluster, cases: &[(&str, Case)]) -> Result<()> {
 }
 
 macro_rules! cases {
-    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case as Case)),*] };
+    ($($case:ident),* $(,)?) => { &[$((stringify!($case), $case as $crate::faults::Case)),*] };
 }
+pub(crate) use cases;
 
 #[test]
 #[ignore = "minutes: `make test-slurm`"]
@@ -72,7 +73,7 @@ fn a_job_whose_time_or_node_is_lost_gives_its_memory_back() -> Result<()> {
     })
 }
 
-fn submit<'a>(slurm: &'a SlurmCluster, script: &str) -> Result<Job<'a>> {
+pub(crate) fn submit<'a>(slurm: &'a SlurmCluster, script: &str) -> Result<Job<'a>> {
     for node in slurm.compute() {
         slurm.cluster.node(node).sh("rm -f /tmp/end")?;
     }
@@ -80,7 +81,7 @@ fn submit<'a>(slurm: &'a SlurmCluster, script: &str) -> Result<Job<'a>> {
 }
 
 /// Its output once it runs; the script says a first line of its own.
-fn until_running(slurm: &SlurmCluster, job: &Job<'_>) -> Result<String> {
+pub(crate) fn until_running(slurm: &SlurmCluster, job: &Job<'_>) -> Result<String> {
     job.until("running", SOON, |fields| fields.get("JobState") == "RUNNING")?;
     until("running", SOON, || {
         let output = job.output().unwrap_or_default();
@@ -89,7 +90,7 @@ fn until_running(slurm: &SlurmCluster, job: &Job<'_>) -> Result<String> {
     .with_context(|| format!("{:?}", slurm.slurm(&["squeue"])))
 }
 
-fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Fields> {
+pub(crate) fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Fields> {
     slurm.cluster.node("n2").sh("touch /tmp/end")?;
     let fields = job.until_over(SOON)?;
     let output = job.output()?;
@@ -103,7 +104,7 @@ const WAITING_MKFS: &str = "#!/bin/sh\nif [ -e /run/hold ]; then touch /run/hold
     while [ -e /run/hold ]; do sleep 0.1; done\nexec /usr/sbin/mke2fs -t ext4 \"$@\"\n";
 
 /// Does something while a job's pool is half made: its head, `n2`, is at the file system.
-fn while_its_pool_is_made<'a>(
+pub(crate) fn while_its_pool_is_made<'a>(
     slurm: &'a SlurmCluster,
     script: &str,
     act: impl FnOnce(&Job<'a>) -> Result<()>,
@@ -159,7 +160,7 @@ fn queued_again(slurm: &SlurmCluster) -> Result<()> {
 }
 
 /// Slurm lets a job that was queued again wait for two minutes.
-fn start_again(job: &Job<'_>) -> Result<()> {
+pub(crate) fn start_again(job: &Job<'_>) -> Result<()> {
     job.until("queued again", SOON, |fields| {
         fields.get("JobState") == "PENDING" && fields.get("Reason") == "BeginTime"
     })?;

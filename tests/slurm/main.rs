@@ -4,5 +4,6 @@
 mod faults;
 mod own;
 mod plain;
+mod queue;
 mod submission;
 mod words;

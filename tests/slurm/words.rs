@@ -86,10 +86,15 @@ async fn jobs(slurm: &SlurmCluster, commands: &Commands) -> Result<()> {
     ensure!(job.phase() == Phase::Waiting && job.nodes.is_empty(), "{job:?}");
     ensure!(job.excluded.to_string() == "n3", "{job:?}");
 
-    ensure!(commands.exclude_nodes(waiting.id, &"n2".parse()?).await?, "it was excluded before");
+    let (n2, none) = (["n2".to_owned()].into(), [].into());
+    ensure!(commands.exclude_nodes(waiting.id, &n2, &none).await?, "it was excluded before");
     let job = commands.job(waiting.id).await?.context("it waits")?;
     ensure!(job.excluded.to_string() == "n[2-3]" && job.reason == "JobHeldUser", "{job:?}");
     ensure!(job.user == USER && job.constraints == "ssd&moreIOPS", "{job:?}");
+    let n3 = ["n3".to_owned()].into();
+    ensure!(commands.exclude_nodes(waiting.id, &none, &(&n2 | &n3)).await?, "it is excluded");
+    let job = commands.job(waiting.id).await?.context("it waits")?;
+    ensure!(job.excluded.is_empty(), "{job:?}");
     let in_full = commands.jobs_in_full().await?;
     ensure!(in_full.contains(&job) && in_full.len() == 2, "{in_full:?}");
 

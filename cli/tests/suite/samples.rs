@@ -257,7 +257,7 @@ pub(crate) fn jobs() -> ListJobsResponse {
         state: "PENDING".into(),
         reason: "BeginTime".into(),
         failures: 1,
-        text: "queued again: n3: log in: refused; Slurm starts it when its time has come".into(),
+        text: "its pool failed: n3: log in: refused; Slurm starts it when its time has come".into(),
         ..JobStatus::default()
     };
     let runs = JobStatus {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::{Failure, FailureKind};
 
 use super::Jobs;
@@ -24,8 +23,10 @@ pub const MOST_KEPT: usize = 10_000;
 pub struct Failures {
     /// How often it failed since it was last held.
     pub count: u32,
-    /// The nodes on which it failed, that Slurm was not told of yet.
-    pub to_avoid: BTreeSet<String>,
+    /// The nodes on which it failed, while it may not be tried there.
+    pub avoid: BTreeSet<String>,
+    /// Those of which Slurm was told.
+    pub told: BTreeSet<String>,
     /// What was said of it last, while that holds.
     pub said: String,
     /// Its pool that failed in use, for which it was queued again.
@@ -54,7 +55,7 @@ impl Failures {
         }
         self.count += 1;
         if !failure.node.is_empty() {
-            self.to_avoid.insert(failure.node.clone());
+            self.avoid.insert(failure.node.clone());
         }
         if self.count > MOST_TRIES { Next::Held } else { Next::Again }
     }
@@ -67,7 +68,8 @@ impl Jobs {
         tracing::warn!(job, %failure, ?next, "the job has no pool");
         let text = match next {
             Next::Waits => format!("rampool: waits for memory: {failure}"),
-            Next::Again => format!("rampool: queued again: {failure}"),
+            // A job that may not be queued again is cancelled by Slurm instead.
+            Next::Again => format!("rampool: its pool failed: {failure}"),
             Next::Held => {
                 format!("rampool: held: {failure}; when that is mended: scontrol release {job}")
             }
@@ -78,11 +80,15 @@ impl Jobs {
         }
     }
 
-    /// Who releases it then has looked at it: it may fail as often again.
+    /// Who releases it then has looked at it: it may fail as often again, and on the same nodes.
     async fn hold(&self, job: u32) {
+        let anew = |failures: &mut Failures| {
+            failures.count = 0;
+            failures.avoid.clear();
+        };
         // Only while its hook runs: a job that waits already cannot be queued again.
         match self.slurm.requeue_and_hold(job).await {
-            Ok(()) => self.change(job, |failures| failures.count = 0).await,
+            Ok(()) => self.change(job, anew).await,
             Err(failure) => {
                 tracing::error!(job, %failure, "a job that fails again and again is not held");
             }
@@ -98,24 +104,22 @@ impl Jobs {
         self.comment(job, &format!("rampool: {text}")).await;
     }
 
-    /// Keeps a waiting job off the nodes on which it failed. Where no other nodes are fit, Slurm
-    /// says so as the reason why it waits.
+    /// Keeps a waiting job off the nodes on which it failed, until it is held. Where no other nodes
+    /// are fit, Slurm says so as the reason why it waits.
     pub(super) async fn keep_off_failed_nodes(&self, job: u32) {
         let known = self.locked(|kept| kept.failures.get(&job).cloned()).unwrap_or_default();
-        let nodes = match HostList::from_names(known.to_avoid) {
-            Ok(nodes) if !nodes.is_empty() => nodes,
-            _ => return,
-        };
-        match self.slurm.exclude_nodes(job, &nodes).await {
-            Ok(_) => tracing::info!(job, %nodes, "its next try is without these nodes"),
+        if known.avoid == known.told {
+            return;
+        }
+        let more: BTreeSet<_> = known.avoid.difference(&known.told).cloned().collect();
+        let less: BTreeSet<_> = known.told.difference(&known.avoid).cloned().collect();
+        match self.slurm.exclude_nodes(job, &more, &less).await {
+            Ok(_) => tracing::info!(job, ?more, ?less, "its next try is without, or with, these"),
             Err(failure) => {
-                tracing::warn!(job, %nodes, %failure, "its next try may be there again");
+                tracing::warn!(job, ?more, ?less, %failure, "its next try may be where it failed");
             }
         }
-        let told = |failures: &mut Failures| {
-            failures.to_avoid.retain(|node| !nodes.contains(node));
-        };
-        self.change(job, told).await;
+        self.change(job, |failures| failures.told = known.avoid).await;
     }
 
     /// Says something of a job that people look for: in Slurm, and in `rampool list --job`.
@@ -178,7 +182,7 @@ mod tests {
         let mut failures = Failures::default();
         let nexts: Vec<Next> = (0..4).map(|_| failures.note(&failure)).collect();
         assert_eq!(nexts, [Next::Again, Next::Again, Next::Again, Next::Held]);
-        assert_eq!(failures.to_avoid, BTreeSet::from(["n3".to_owned()]));
+        assert_eq!(failures.avoid, BTreeSet::from(["n3".to_owned()]));
     }
 
     #[test]

@@ -226,8 +226,11 @@ mod tests {
     fn why_a_job_waits_is_told_with_what_failed_before() {
         let waiting = |reason: &str, said: &str| text(Some(&job("PENDING", reason)), said, None);
         assert_eq!(waiting("Resources", ""), "it waits for nodes with enough memory");
-        let again = waiting("BeginTime", "rampool: queued again: n3: log in: refused");
-        assert!(again.starts_with("queued again: n3: log in: refused; Slurm starts it"), "{again}");
+        let again = waiting("BeginTime", "rampool: its pool failed: n3: log in: refused");
+        assert!(
+            again.starts_with("its pool failed: n3: log in: refused; Slurm starts it"),
+            "{again}"
+        );
         assert!(again.contains("scontrol update jobid=7 StartTime=now"), "{again}");
         assert!(waiting("launch failed requeued held", "").contains("sinfo -R"));
         assert_eq!(waiting("Dependency", ""), "Slurm lets it wait: Dependency");
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn a_job_on_its_nodes_has_what_its_pool_is() {
         let pool = Some("job-7-1.1");
-        let running = text(Some(&job("RUNNING", "None")), "rampool: queued again: x", pool);
+        let running = text(Some(&job("RUNNING", "None")), "rampool: its pool failed: x", pool);
         assert!(running.starts_with("job-7-1.1 is mounted at"), "{running}");
         let without = text(Some(&job("RUNNING", "None")), "", None);
         assert_eq!(without, "it is RUNNING and has no pool");

@@ -113,24 +113,27 @@ struct StoredFailures {
     #[prost(uint32, tag = "1")]
     count: u32,
     #[prost(string, repeated, tag = "2")]
-    to_avoid: Vec<String>,
+    avoid: Vec<String>,
     #[prost(string, tag = "3")]
     said: String,
     #[prost(string, tag = "4")]
     given_up: String,
+    #[prost(string, repeated, tag = "5")]
+    told: Vec<String>,
 }
 
 /// The bytes of a job's failures.
 pub(super) fn failures_out(failures: &Failures) -> Vec<u8> {
-    let Failures { count, to_avoid, said, given_up } = failures.clone();
-    let to_avoid = to_avoid.into_iter().collect();
-    StoredFailures { count, to_avoid, said, given_up }.encode_to_vec()
+    let Failures { count, avoid, told, said, given_up } = failures.clone();
+    let [avoid, told] = [avoid, told].map(|nodes| nodes.into_iter().collect());
+    StoredFailures { count, avoid, told, said, given_up }.encode_to_vec()
 }
 
 /// A job's failures from their bytes.
 pub(super) fn failures_in(bytes: &[u8]) -> Result<Failures, prost::DecodeError> {
-    let StoredFailures { count, to_avoid, said, given_up } = StoredFailures::decode(bytes)?;
-    Ok(Failures { count, to_avoid: to_avoid.into_iter().collect(), said, given_up })
+    let StoredFailures { count, avoid, told, said, given_up } = StoredFailures::decode(bytes)?;
+    let [avoid, told] = [avoid, told].map(|nodes| nodes.into_iter().collect());
+    Ok(Failures { count, avoid, told, said, given_up })
 }
 
 /// The bytes of a record.
@@ -426,8 +429,16 @@ mod tests {
         }
 
         #[test]
+        fn failures_read_back(count in any::<u32>(), nodes in "[a-z,0-9]{0,20}", said in ".{0,20}") {
+            let set = || nodes.split(',').map(str::to_owned).collect();
+            let given_up = "job-7-1".to_owned();
+            let failures = Failures { count, avoid: set(), told: set(), said, given_up };
+            prop_assert_eq!(failures_in(&failures_out(&failures)), Ok(failures));
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            _ = decode(&bytes);
+            _ = (decode(&bytes), failures_in(&bytes));
         }
     }
 }

@@ -91,22 +91,27 @@ impl Commands {
         self.change(&step, &["update", &format!("jobid={job}"), &comment]).await
     }
 
-    /// Keeps a waiting job off nodes, besides those that it is kept off already. Returns whether
-    /// that is more than before.
+    /// Keeps a waiting job off more nodes, and lets it on others again, besides those that it is
+    /// kept off already. Returns whether that changed anything.
     ///
     /// # Errors
     /// Where there is no such job, or Slurm did not confirm it.
-    pub async fn exclude_nodes(&self, job: u32, nodes: &HostList) -> Result<bool, Failure> {
-        let step = format!("keep job {job} off {nodes} in Slurm");
+    pub async fn exclude_nodes(
+        &self,
+        job: u32,
+        more: &BTreeSet<String>,
+        less: &BTreeSet<String>,
+    ) -> Result<bool, Failure> {
+        let step = format!("say in Slurm where job {job} may not be");
         let known = self.job(job).await?;
         let known = known.ok_or_else(|| self.odd(&step, "squeue", &"there is no such job"))?;
-        let before: BTreeSet<_> = known.excluded.iter().collect();
-        let all: BTreeSet<_> = before.iter().copied().chain(nodes.iter()).collect();
-        if all.len() == before.len() {
+        let before: BTreeSet<_> = known.excluded.iter().map(str::to_owned).collect();
+        let after: BTreeSet<_> = before.union(more).filter(|node| !less.contains(*node)).collect();
+        if after.len() == before.len() && before.iter().all(|node| after.contains(node)) {
             return Ok(false);
         }
-        let all = HostList::from_names(all).map_err(|error| self.odd(&step, "squeue", &error))?;
-        let excluded = format!("excnodelist={all}");
+        let after = HostList::from_names(after).map_err(|e| self.odd(&step, "squeue", &e))?;
+        let excluded = format!("excnodelist={after}");
         self.change(&step, &["update", &format!("jobid={job}"), &excluded]).await?;
         Ok(true)
     }
@@ -115,7 +120,6 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::super::fake_slurm::FakeSlurm;
-    use super::*;
     use crate::text::job::Phase;
 
     #[tokio::test]
@@ -181,13 +185,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_is_kept_off_more_nodes_and_never_off_fewer() {
+    async fn a_job_is_kept_off_nodes_and_let_on_them_again_but_for_those_that_its_user_named() {
         let slurm = FakeSlurm::new();
         slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|eve|\x1fBeginTime\x1e\n");
         slurm.says("scontrol", "");
-        let nodes = |text: &str| text.parse::<HostList>().unwrap();
-        assert!(slurm.commands().exclude_nodes(7, &nodes("n2")).await.unwrap());
-        assert!(slurm.called().contains("update jobid=7 excnodelist=n[2,4-5]\n"));
-        assert!(!slurm.commands().exclude_nodes(7, &nodes("n5")).await.unwrap());
+        let nodes = |names: &str| names.split_terminator(',').map(str::to_owned).collect();
+        let commands = slurm.commands();
+        let exclude =
+            async |more, less| commands.exclude_nodes(7, &nodes(more), &nodes(less)).await.unwrap();
+        assert!(exclude("n2", "").await);
+        assert!(slurm.called().ends_with("update jobid=7 excnodelist=n[2,4-5]\n"));
+        assert!(!exclude("n5", "n3").await);
+        assert!(exclude("", "n4,n5").await);
+        assert!(slurm.called().ends_with("update jobid=7 excnodelist=\n"), "{}", slurm.called());
     }
 }

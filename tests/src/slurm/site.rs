@@ -116,6 +116,8 @@ SlurmdParameters=config_overrides
 SlurmdTimeout=30
 MessageTimeout=10
 KillWait=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 UnkillableStepTimeout=20
 DefMemPerNode=100
 Include rampool.conf
@@ -128,6 +130,7 @@ Include rampool.conf
          RealMemory={memory} Feature={features} State=UNKNOWN
 PartitionName=main Nodes={compute} Default=YES MaxTime=1:00:00 State=UP OverSubscribe=NO
 PartitionName={SUSPENDING} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscribe=NO
+PartitionName={URGENT} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscribe=NO PriorityTier=10
 "
     );
     text
@@ -138,6 +141,9 @@ pub const PROFILES: [&str; 3] = ["moreIOPS", "moreIOPS_safe", "lake"];
 
 /// A partition that is said to suspend jobs.
 pub const SUSPENDING: &str = "debug";
+
+/// A partition whose jobs take the nodes of others', which are queued again.
+pub const URGENT: &str = "urgent";
 
 /// The site's, and that no systemd starts Slurm's daemons in a lab's node.
 fn cgroup_conf() -> String {
