@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::DEFAULT_CONFIG;
 use crate::command::{
-    completions, doctor, down, drain, evacuate, events, fail, failover, nodes, pki, reap, recover,
-    renew, replace, slurm, status, up, wait,
+    completions, doctor, down, drain, evacuate, events, fail, failover, list, nodes, pki, reap,
+    recover, renew, replace, slurm, status, up, wait,
 };
 
 const AFTER_HELP: &str = "\
@@ -72,8 +72,8 @@ pub enum Command {
     Down(down::Down),
     /// Show one pool, or all, with capacity, donors and what is wrong
     Status(status::Status),
-    /// List the pools, a line each
-    List,
+    /// List the pools, a line each; or with --job Slurm's jobs that want one, and why each waits
+    List(list::List),
     /// Show nodes and what they can lend
     Nodes(nodes::Nodes),
     /// Show what `up` would place where; changes nothing

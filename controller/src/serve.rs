@@ -39,7 +39,8 @@ pub async fn run(
         Arc::new(GrpcAgents::new(&credentials, addresses).context("agents' addresses")?);
     let racks = config.rack_of_nodes();
     let profiles = config.profiles.clone();
-    let (store, loaded) = Store::open(&config.state)?;
+    let (store, mut loaded) = Store::open(&config.state)?;
+    let failures = std::mem::take(&mut loaded.failures);
     let (nodes, news) = Nodes::new(Arc::clone(&agents), names);
     let env = Arc::new(Env {
         agents: Arc::clone(&agents),
@@ -57,8 +58,8 @@ pub async fn run(
     });
     let pools = Pools::new(env, loaded)?;
     let jobs = config.jobs.map(|jobs| {
-        let (pools, nodes, agents) = (&pools, &nodes, &agents);
-        Jobs::new(jobs, profiles, pools.clone(), nodes.clone(), agents.clone(), stop.clone())
+        let (pools, nodes, agents) = (pools.clone(), nodes.clone(), agents.clone());
+        Jobs::new(jobs, profiles, pools, nodes, agents, stop.clone(), store.clone(), failures)
     });
     nodes.watch_all();
     pools.resume();

@@ -44,6 +44,15 @@ impl ControllerService {
         Self { pools, nodes, jobs, stopping }
     }
 
+    /// A pool of a job ends with it at the latest.
+    fn with_jobs_end(&self, mut pool: Pool) -> Pool {
+        let job = pool.spec.as_ref().and_then(|spec| spec.job.as_ref()?.id.as_ref());
+        if let (0, Some(jobs), Some(id)) = (pool.expires_ms, &self.jobs, job) {
+            pool.expires_ms = jobs.end_of(id.job);
+        }
+        pool
+    }
+
     fn stream(&self, events: Events) -> Response<BoxStream<'static, Result<Event, Status>>> {
         let stopping = self.stopping.clone();
         let stopped = Failure::new(FailureKind::NotNow, "follow the operation")
@@ -156,11 +165,14 @@ impl Controller for ControllerService {
         &self,
         _: Request<ListPoolsRequest>,
     ) -> Result<Response<ListPoolsResponse>, Status> {
-        Ok(Response::new(ListPoolsResponse { pools: self.pools.list().await }))
+        let pools = self.pools.list().await.into_iter();
+        let pools = pools.map(|pool| self.with_jobs_end(pool)).collect();
+        Ok(Response::new(ListPoolsResponse { pools }))
     }
 
     async fn get_pool(&self, request: Request<GetPoolRequest>) -> Result<Response<Pool>, Status> {
-        Ok(Response::new(self.pools.status(&request.into_inner().pool).await?))
+        let pool = self.pools.status(&request.into_inner().pool).await?;
+        Ok(Response::new(self.with_jobs_end(pool)))
     }
 
     async fn list_nodes(
@@ -185,14 +197,24 @@ impl Controller for ControllerService {
         &self,
         request: Request<DoctorRequest>,
     ) -> Result<Response<DoctorResponse>, Status> {
-        let nodes = self.chosen(&request.into_inner().nodes)?;
+        let DoctorRequest { nodes, hooks } = request.into_inner();
+        let nodes = self.chosen(&nodes)?;
         let known = |assembly: &Assembly| !self.pools.is_foreign(assembly);
         let mut findings: Vec<_> =
             nodes.iter().flat_map(|node| doctor::examine(node, known)).collect();
         if let Some(jobs) = &self.jobs {
-            findings.extend(jobs.examine_donors().await);
+            findings.extend(jobs.examine(&nodes, hooks).await);
         }
         Ok(Response::new(DoctorResponse { findings }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let jobs = crate::jobs::service::configured(self.jobs.as_ref())?;
+        let only = Some(request.into_inner().job).filter(|job| *job != 0);
+        Ok(Response::new(jobs.list(only).await?))
     }
 
     async fn wait(

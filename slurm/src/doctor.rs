@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use rampool_proto::size::MIB;
 use rampool_proto::v1::{Finding, Severity};
 
 use crate::commands;
 use crate::text::config::Config;
+use crate::text::node::Node;
 use crate::text::partition::Partition;
 
 /// After its deadline an epilog looks at its node in Slurm and drains it: two commands.
@@ -21,19 +23,20 @@ pub struct Deadlines {
     pub node: Duration,
 }
 
-/// The findings; one that says so where all is well. `cluster` is what the site calls it.
+/// The findings; one that says so where all is well. `cluster` is what the site calls it;
+/// `deadlines` are not compared where they are not known.
 #[must_use]
 pub fn examine(
     config: &Config,
     partitions: &[Partition],
     cluster: &str,
-    deadlines: Deadlines,
+    deadlines: Option<Deadlines>,
 ) -> Vec<Finding> {
     let mut findings: Vec<_> = [
         name(config, cluster),
         memory(config),
         prolog_flags(config),
-        time_out(config, deadlines),
+        deadlines.and_then(|deadlines| time_out(config, deadlines)),
         licenses(config),
         return_to_service(config),
         suspension(partitions),
@@ -44,7 +47,45 @@ pub fn examine(
     if findings.is_empty() {
         findings.push(finding(Severity::Ok, "Slurm: fit for jobs that ask for a pool", ""));
     }
+    if deadlines.is_none() {
+        findings.push(finding(
+            Severity::Ok,
+            "Slurm: PrologEpilogTimeout was not compared with the hooks' deadlines, which this \
+             host does not know",
+            "rampool doctor, where Slurm's hooks have their /etc/rampool/slurm.yaml",
+        ));
+    }
     findings
+}
+
+/// What stands in the way on a node that has so much memory, in bytes, and keeps so much of it
+/// from pools.
+#[must_use]
+pub fn examine_node(node: &Node, total: u64, floor: u64) -> Option<Finding> {
+    let of_jobs = node.real_memory_mib.saturating_sub(node.mem_spec_limit_mib);
+    let (total, floor) = (total / MIB, floor / MIB);
+    let (severity, text) = if node.real_memory_mib > total {
+        let text = format!(
+            "Slurm: its RealMemory is {} MiB, and it has {total}: jobs are given what is not there",
+            node.real_memory_mib
+        );
+        (Severity::Error, text)
+    } else if of_jobs + floor > total {
+        let text = format!(
+            "Slurm: jobs are given {of_jobs} of its {total} MiB, which leaves less than its floor \
+             of {floor}: its own programs may be short of memory"
+        );
+        (Severity::Warning, text)
+    } else {
+        return None;
+    };
+    let most = total.saturating_sub(floor) + node.mem_spec_limit_mib;
+    let fix = format!(
+        "slurm.conf: RealMemory={} or less for {}; scontrol reconfigure",
+        most.min(total),
+        node.name
+    );
+    Some(Finding { node: node.name.clone(), ..finding(severity, text, fix) })
 }
 
 fn finding(severity: Severity, text: impl Into<String>, fix: impl Into<String>) -> Finding {
@@ -170,7 +211,7 @@ mod tests {
             assert!(text.contains(old), "{old}");
             text.replace(old, new)
         });
-        examine(&Config::read(&text).unwrap(), &[], "spike", DEADLINES)
+        examine(&Config::read(&text).unwrap(), &[], "spike", Some(DEADLINES))
     }
 
     fn one(old: &str, new: &str) -> Finding {
@@ -207,7 +248,7 @@ mod tests {
     fn a_node_needs_time_to_be_drained_too() {
         let config = Config::read(&WELL.replace("= 300", "= 90")).unwrap();
         let start = Duration::from_secs(30);
-        let examine = |node| examine(&config, &[], "spike", Deadlines { start, node });
+        let examine = |node| examine(&config, &[], "spike", Some(Deadlines { start, node }));
         assert_eq!(examine(Duration::from_secs(59))[0].severity(), Severity::Ok);
         let found = &examine(Duration::from_secs(60))[0];
         assert!(found.text.contains("node_deadline and the draining of a node 90 s"), "{found:?}");
@@ -231,8 +272,35 @@ mod tests {
             default_memory: None,
         };
         let partitions = [partition("main", false), partition("low", true)];
-        let found = examine(&Config::read(WELL).unwrap(), &partitions, "spike", DEADLINES);
+        let found = examine(&Config::read(WELL).unwrap(), &partitions, "spike", Some(DEADLINES));
         assert_eq!(found[0].severity(), Severity::Warning);
         assert!(found[0].text.contains("jobs in low may be"), "{found:?}");
+    }
+
+    #[test]
+    fn deadlines_that_are_not_known_are_said_not_to_be() {
+        let config = Config::read(&WELL.replace("= 300", "= 1")).unwrap();
+        let found = examine(&config, &[], "spike", None);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|found| found.severity() == Severity::Ok), "{found:?}");
+        assert!(found[1].text.contains("not compared") && !found[1].fix.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn a_node_keeps_its_floor_beside_what_jobs_are_given() {
+        let found = |real, spec, total: u64, floor: u64| {
+            let line = format!("NodeName=n2 RealMemory={real} MemSpecLimit={spec} State=IDLE");
+            let node = Node::read_all(&line).unwrap().remove(0);
+            examine_node(&node, total * MIB, floor * MIB)
+        };
+        assert_eq!(found(900, 0, 1000, 100), None);
+        assert_eq!(found(1000, 100, 1000, 100), None);
+        let short = found(901, 0, 1000, 100).unwrap();
+        assert_eq!((short.severity(), short.node.as_str()), (Severity::Warning, "n2"));
+        assert!(short.text.contains("901 of its 1000 MiB"), "{short:?}");
+        assert!(short.fix.contains("RealMemory=900 or less for n2"), "{short:?}");
+        let absent = found(1001, 500, 1000, 100).unwrap();
+        assert_eq!(absent.severity(), Severity::Error);
+        assert!(absent.fix.contains("RealMemory=1000 or less"), "{absent:?}");
     }
 }

@@ -7,5 +7,6 @@ mod memory;
 mod own;
 mod plain;
 mod pool;
+mod queue;
 mod submission;
 mod words;

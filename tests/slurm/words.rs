@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rampool_e2e::programs;
 use rampool_e2e::slurm::SlurmCluster;
+use rampool_e2e::slurm::cluster::USER;
 use rampool_slurm::commands::{Commands, Drained, Resumed};
 use rampool_slurm::doctor::{self, Deadlines};
 use rampool_slurm::text::job::Phase;
@@ -61,7 +62,7 @@ async fn cluster(slurm: &Commands) -> Result<()> {
     let partitions = slurm.partitions().await?;
     ensure!(partitions.iter().any(|partition| partition.name == "main"), "{partitions:?}");
     let brief = Deadlines { start: Duration::from_secs(9), node: Duration::from_secs(9) };
-    let found = doctor::examine(&config, &partitions, "lab", brief);
+    let found = doctor::examine(&config, &partitions, "lab", Some(brief));
     ensure!(found.len() == 1 && found[0].text.contains("fit for jobs"), "{found:?}");
     Ok(())
 }
@@ -73,7 +74,7 @@ async fn jobs(slurm: &SlurmCluster, commands: &Commands) -> Result<()> {
     let forged = ["-N2", "-t5", "-J", "x JobState=COMPLETED|y", "--comment=a|b"];
     let running = slurm.submit(&forged, script)?;
     running.until("runs", MINUTE, |fields| fields.get("JobState") == "RUNNING")?;
-    let waiting = slurm.submit(&["-N1", "--hold", "--exclude=n3"], script)?;
+    let waiting = slurm.submit(&["-N1", "--hold", "--exclude=n3", "-Cssd&moreIOPS"], script)?;
 
     let all = commands.jobs().await?;
     let of = |id| all.iter().find(|job| job.id == id).with_context(|| format!("{all:?}"));
@@ -85,9 +86,17 @@ async fn jobs(slurm: &SlurmCluster, commands: &Commands) -> Result<()> {
     ensure!(job.phase() == Phase::Waiting && job.nodes.is_empty(), "{job:?}");
     ensure!(job.excluded.to_string() == "n3", "{job:?}");
 
-    ensure!(commands.exclude_nodes(waiting.id, &"n2".parse()?).await?, "it was excluded before");
+    let (n2, none) = (["n2".to_owned()].into(), [].into());
+    ensure!(commands.exclude_nodes(waiting.id, &n2, &none).await?, "it was excluded before");
     let job = commands.job(waiting.id).await?.context("it waits")?;
     ensure!(job.excluded.to_string() == "n[2-3]" && job.reason == "JobHeldUser", "{job:?}");
+    ensure!(job.user == USER && job.constraints == "ssd&moreIOPS", "{job:?}");
+    let n3 = ["n3".to_owned()].into();
+    ensure!(commands.exclude_nodes(waiting.id, &none, &(&n2 | &n3)).await?, "it is excluded");
+    let job = commands.job(waiting.id).await?.context("it waits")?;
+    ensure!(job.excluded.is_empty(), "{job:?}");
+    let in_full = commands.jobs_in_full().await?;
+    ensure!(in_full.contains(&job) && in_full.len() == 2, "{in_full:?}");
 
     commands.comment_on_job(running.id, "rampool: n3 says \"x=1\", try later").await?;
     commands.requeue_and_hold(running.id).await?;

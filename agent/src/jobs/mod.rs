@@ -73,17 +73,37 @@ pub fn dismiss_all_of(node: &Node, pool: &Assembly) -> Outcome<()> {
 /// job's memory limit is less what this node lends to it.
 fn begin_task(node: &Node, id: u32, uid: u32) -> Outcome<Task> {
     let mut note = require_own(node, id, uid)?;
+    let begun = begin(node, &mut note);
+    if let Err(why) = &begun {
+        let words = [why.program.as_str(), &why.said].into_iter().filter(|word| !word.is_empty());
+        note_refusal(node, note, words.collect::<Vec<_>>().join(": "));
+    }
+    begun
+}
+
+/// So that the controller can say why the job failed. It is no reason to refuse another task.
+fn note_refusal(node: &Node, mut note: note::Note, why: String) {
+    if note.refused.as_ref() == Some(&why) {
+        return;
+    }
+    note.refused = Some(why);
+    if let Err(failure) = note::write(node, &note) {
+        tracing::warn!(job = note.job.id, %failure, "why a task was refused is not kept");
+    }
+}
+
+fn begin(node: &Node, note: &mut note::Note) -> Outcome<Task> {
     require_mounted(node, &note.job)?;
     require_everywhere(&note.job)?;
-    let remark = limit::lower_for_task(node, &mut note)?;
+    let remark = limit::lower_for_task(node, note)?;
     let mut lines = Vec::new();
     if note.job.is_head && !note.has_told {
         // First, so that an agent that is killed meanwhile never tells them twice.
         note.has_told = true;
-        note::write(node, &note)?;
+        note::write(node, note)?;
         lines.clone_from(&note.job.lines);
     }
-    Ok(Task { path: note.job.path, lines, remarks: remark.into_iter().collect() })
+    Ok(Task { path: note.job.path.clone(), lines, remarks: remark.into_iter().collect() })
 }
 
 /// The note of a job, for its own user or root.
@@ -145,6 +165,7 @@ pub fn list(node: &Node) -> Vec<Holding> {
         name: note.job.id.to_string(),
         bytes: note.job.lent_bytes,
         detail: note.job.path,
+        refused: note.refused.unwrap_or_default(),
         ..Holding::default()
     };
     note::all(node).into_iter().map(holding).collect()
@@ -230,7 +251,9 @@ mod tests {
         assert!(begin_task(&node, 17, 1000).unwrap().lines.is_empty());
         assert!(begin_task(&node, 17, 0).unwrap().lines.is_empty());
         mounted(&node, "");
+        assert!(list(&node)[0].refused.is_empty());
         assert!(begin_task(&node, 17, 1000).unwrap_err().said.contains("not mounted"));
+        assert!(list(&node)[0].refused.contains("not mounted"), "{:?}", list(&node));
     }
 
     #[test]

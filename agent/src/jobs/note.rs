@@ -67,11 +67,14 @@ pub(super) struct Note {
     pub(super) has_told: bool,
     /// The limit as it was lowered last.
     pub(super) limit: Option<Limit>,
+    /// Why a task was refused, the last one where there were more.
+    #[serde(default)]
+    pub(super) refused: Option<String>,
 }
 
 impl Note {
     pub(super) fn new(job: Job) -> Self {
-        Self { job, has_told: false, limit: None }
+        Self { job, has_told: false, limit: None, refused: None }
     }
 }
 

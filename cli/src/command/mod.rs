@@ -8,7 +8,7 @@ pub mod evacuate;
 pub mod events;
 pub mod fail;
 pub mod failover;
-mod list;
+pub mod list;
 pub mod nodes;
 pub mod pki;
 pub mod reap;
@@ -64,7 +64,7 @@ async fn dispatch(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Up(up) => up.run(global).await,
         Command::Down(down) => down.run(global).await,
         Command::Status(status) => status.run(global).await,
-        Command::List => list::run(global).await,
+        Command::List(list) => list.run(global).await,
         Command::Nodes(nodes) => nodes.run(global).await,
         Command::Plan(plan) => plan.run(global).await,
         Command::Events(events) => events.run(global).await,

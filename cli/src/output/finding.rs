@@ -17,7 +17,7 @@ pub struct Findings {
 #[allow(missing_docs, reason = "the keys are documented in cli/README.md")]
 pub struct FindingReport {
     pub severity: Level,
-    pub node: String,
+    pub node: Option<String>,
     pub text: String,
     pub fix: Option<String>,
 }
@@ -26,7 +26,7 @@ pub struct FindingReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Pools cannot use the node as it is.
+    /// Pools cannot use the node, or jobs the cluster, as it is.
     Error,
     /// It works, but not as it should.
     Warning,
@@ -60,6 +60,6 @@ impl From<Finding> for FindingReport {
             // A level this program does not know is no reason to call a node sound.
             Severity::Error | Severity::Unspecified => Level::Error,
         };
-        Self { severity, node: finding.node, text: finding.text, fix: known(finding.fix) }
+        Self { severity, node: known(finding.node), text: finding.text, fix: known(finding.fix) }
     }
 }

@@ -59,6 +59,7 @@ pub struct PoolReport {
     pub auto_replace: Option<bool>,
     pub at_expiry: String,
     pub health: Option<HealthReport>,
+    pub job: Option<u32>,
 }
 
 /// A pool as `up` left it: the same keys, other words for people.
@@ -159,6 +160,7 @@ impl From<Pool> for PoolReport {
             auto_replace: spec.auto_replace,
             at_expiry: word::<AtExpiry>(spec.at_expiry),
             health: pool.health.map(Into::into),
+            job: spec.job.and_then(|job| Some(job.id?.job)),
         }
     }
 }

@@ -27,7 +27,9 @@ fn lines(finding: &FindingReport, look: &Look) -> String {
         Level::Ok => ("ok", Tone::Good),
     };
     let word = look.paint(tone, &format!("{word:<8}"));
-    let mut lines = format!("{word} {}: {}\n", one_line(&finding.node), one_line(&finding.text));
+    let node = finding.node.as_deref().map(|node| format!("{}: ", one_line(node)));
+    let text = one_line(&finding.text);
+    let mut lines = format!("{word} {}{text}\n", node.unwrap_or_default());
     if let Some(fix) = &finding.fix {
         let _ = writeln!(lines, "{:<8}   fix: {}", "", one_line(fix));
     }

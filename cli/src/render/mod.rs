@@ -13,6 +13,7 @@ mod events;
 mod findings;
 mod health;
 mod holdings;
+mod jobs;
 pub mod look;
 mod nodes;
 mod outcome;

@@ -21,8 +21,10 @@ impl Report for Pools {
 
 /// These pools, a line each.
 pub(super) fn pool_table(pools: &[PoolReport], look: &Look) -> String {
-    let headings =
-        ["POOL", "STATE", ">SIZE", ">USED", "HEAD", "MOUNT", ">DONORS", "OWNER", "AGE", "LEFT"];
+    let headings = [
+        "POOL", "STATE", ">SIZE", ">USED", "HEAD", "MOUNT", ">DONORS", "JOB", "OWNER", "AGE",
+        "LEFT",
+    ];
     let mut table = table(&headings, look);
     for pool in pools {
         table.add_row(row(pool, look));
@@ -45,6 +47,7 @@ fn row(pool: &PoolReport, look: &Look) -> Vec<Cell> {
         cell(&pool.head),
         cell(&pool.mount_point),
         cell(pool.donors.len()),
+        cell(pool.job.map_or_else(|| "-".into(), |job| job.to_string())),
         cell(&pool.owner),
         cell(age.unwrap_or_else(|| "-".into())),
         cell(left.unwrap_or_else(|| "-".into())),

@@ -55,6 +55,7 @@ impl Report for PoolsInFull {
 impl PoolReport {
     fn facts(&self, look: &Look) -> Vec<(&'static str, String)> {
         let mut facts = vec![("owner", self.owner.clone())];
+        facts.extend(self.job.map(|job| ("job", job.to_string())));
         if let Some(created) = self.created_at {
             facts.push((
                 "age",

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use rampool_proto::v1::{Failure, FailureKind};
+use rampool_proto::v1::{DoctorRequest, Failure, FailureKind, HookDeadlines};
 
 use crate::cluster::{Cluster, run_alone};
 use crate::fake_controller::{Asked, FakeController};
@@ -15,6 +15,8 @@ async fn looking_commands_print_tables_and_json() {
         ("status demo", "VOLATILE"),
         ("status", "VOLATILE"),
         ("list", "POOL  STATE"),
+        ("list --job", "its pool failed"),
+        ("list --job 17", "its pool failed"),
         ("nodes", "LENDABLE"),
         ("plan demo --size 511M", "losing any one donor"),
         ("events demo", "256 MiB reserved"),
@@ -34,7 +36,8 @@ async fn node_lists_reach_the_controller_folded() {
     let cluster = Cluster::with(FakeController::default()).await;
     cluster.run("nodes n1,n2,n3").await;
     cluster.run("doctor n[01-03]").await;
-    let asked = [Asked::Nodes("n[1-3]".into()), Asked::Doctor("n[01-03]".into())];
+    let examine = DoctorRequest { nodes: "n[01-03]".into(), hooks: None };
+    let asked = [Asked::Nodes("n[1-3]".into()), Asked::Doctor(examine)];
     assert_eq!(cluster.fake.asked(), asked);
 }
 
@@ -44,6 +47,26 @@ async fn doctor_fails_where_something_is_to_be_mended() {
     let said = cluster.run("doctor").await;
     assert_eq!(said.code, 1);
     assert!(said.stdout.starts_with("ERROR    n2: mdadm is missing"), "{said:?}");
+}
+
+#[tokio::test]
+async fn doctor_tells_how_long_this_hosts_hooks_wait_or_that_they_cannot() {
+    let cluster = Cluster::with(FakeController::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("slurm.yaml");
+    let least = "controller: 'c:1'\ntls: {ca: a, cert: b, key: c}\ncluster: x\n";
+    std::fs::write(&file, format!("{least}deadline: 2m\nnode_deadline: 45s\n")).unwrap();
+    let said = cluster.run(&format!("doctor --slurm-config {}", file.display())).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let hooks = Some(HookDeadlines { start_seconds: 120, node_seconds: 45 });
+    assert_eq!(
+        cluster.fake.asked(),
+        [Asked::Doctor(DoctorRequest { hooks, ..Default::default() })]
+    );
+    std::fs::write(&file, "cluster: x\n").unwrap();
+    let said = cluster.run(&format!("doctor --slurm-config {}", file.display())).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stdout.starts_with("ERROR    Slurm's hooks on this host: "), "{said:?}");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use rampool::args::Format;
 use rampool::output::{
-    Events, Failed, Findings, MadeFiles, Nodes, PlanReport, PoolReport, Pools, ReapReport,
+    Events, Failed, Findings, Jobs, MadeFiles, Nodes, PlanReport, PoolReport, Pools, ReapReport,
     RecoverReport, Report, written,
 };
 use rampool::render::look::Look;
 use rampool_proto::v1::{
-    DoctorResponse, ListEventsResponse, ListNodesResponse, ReapResponse, RecoverResponse,
+    DoctorResponse, Job, JobId, ListEventsResponse, ListJobsResponse, ListNodesResponse,
+    ReapResponse, RecoverResponse,
 };
 
 use crate::samples;
@@ -44,6 +45,27 @@ fn lists_of_pools_are_as_documented() {
     let pool = printed(&PoolReport::from(samples::pool()), Format::Json);
     assert_eq!(json["pools"][0], serde_json::from_str::<serde_json::Value>(&pool).unwrap());
     assert_documented("No pools", &Pools::from(vec![]));
+}
+
+#[test]
+fn a_pool_of_a_job_names_it() {
+    let mut pool = samples::pool();
+    let id = Some(JobId { cluster: "lab".into(), job: 18 });
+    pool.spec.as_mut().unwrap().job = Some(Job { id, ..Job::default() });
+    let json: serde_json::Value =
+        serde_json::from_str(&printed(&PoolReport::from(pool), Format::Json)).unwrap();
+    assert_eq!(json["job"], 18);
+}
+
+#[test]
+fn jobs_are_as_documented() {
+    assert_documented("Jobs", &Jobs::from(samples::jobs()));
+    let silence = Some(samples::failure());
+    let silent = Jobs::from(ListJobsResponse { silence, ..samples::jobs() });
+    let json: serde_json::Value = serde_json::from_str(&printed(&silent, Format::Json)).unwrap();
+    let failure = printed(&Failed { error: samples::failure().into() }, Format::Json);
+    let failure: serde_json::Value = serde_json::from_str(&failure).unwrap();
+    assert_eq!(json["slurm"], failure["error"]);
 }
 
 #[test]

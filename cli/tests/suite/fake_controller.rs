@@ -27,7 +27,8 @@ pub(crate) enum Asked {
     Down(DownRequest),
     Plan(PoolSpec),
     Nodes(String),
-    Doctor(String),
+    Doctor(DoctorRequest),
+    Jobs(u32),
     Wait(String),
     Replace(ReplaceRequest),
     Evacuate(String),
@@ -153,9 +154,15 @@ impl Controller for FakeController {
     }
 
     async fn doctor(&self, request: Request<DoctorRequest>) -> Answer<DoctorResponse> {
-        self.note(Asked::Doctor(request.into_inner().nodes))?;
+        self.note(Asked::Doctor(request.into_inner()))?;
         Ok(Response::new(DoctorResponse { findings: self.findings.clone() }))
     }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Answer<ListJobsResponse> {
+        self.note(Asked::Jobs(request.into_inner().job))?;
+        Ok(Response::new(samples::jobs()))
+    }
+
     async fn wait(&self, request: Request<WaitRequest>) -> Answer<Events> {
         self.note(Asked::Wait(request.into_inner().pool))?;
         Ok(Response::new(self.play().await))

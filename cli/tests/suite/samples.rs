@@ -249,6 +249,30 @@ pub(crate) fn events() -> Vec<Event> {
     vec![failed, done]
 }
 
+pub(crate) fn jobs() -> ListJobsResponse {
+    let id = |job| Some(JobId { cluster: "lab".into(), job });
+    let waits = JobStatus {
+        id: id(17),
+        user: "alice".into(),
+        state: "PENDING".into(),
+        reason: "BeginTime".into(),
+        failures: 1,
+        text: "its pool failed: n3: log in: refused; Slurm starts it when its time has come".into(),
+        ..JobStatus::default()
+    };
+    let runs = JobStatus {
+        id: id(18),
+        user: "bob".into(),
+        state: "RUNNING".into(),
+        nodes: "n[2-3]".into(),
+        pool: "job-18-1".into(),
+        expires_ms: CREATED_MS + 4 * 3_600_000,
+        text: "job-18-1.1 is mounted at /rampool/18 on n2".into(),
+        ..JobStatus::default()
+    };
+    ListJobsResponse { jobs: vec![runs, waits], silence: None }
+}
+
 pub(crate) fn findings() -> Vec<Finding> {
     let finding = |node: &str, severity: Severity, text: &str, fix: &str| Finding {
         node: node.into(),

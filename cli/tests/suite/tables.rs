@@ -1,12 +1,13 @@
 //! What people see, to the letter.
 
 use rampool::output::{
-    Evacuated, Events, Findings, Nodes, PlanReport, PoolReport, Pools, Raised, ReapReport,
+    Evacuated, Events, Findings, Jobs, Nodes, PlanReport, PoolReport, Pools, Raised, ReapReport,
     RecoverReport, Renewed, Report, Settled,
 };
 use rampool::render::look::Look;
 use rampool_proto::v1::{
-    DoctorResponse, ListEventsResponse, ListNodesResponse, PoolState, ReapResponse, RecoverResponse,
+    DoctorResponse, ListEventsResponse, ListJobsResponse, ListNodesResponse, PoolState,
+    ReapResponse, RecoverResponse,
 };
 
 use crate::samples;
@@ -43,6 +44,22 @@ n2     256 MiB  unreachable  no heartbeat for 12 s
 n1     256 MiB  ok           the head's own piece
 ";
     assert_eq!(shown(&PoolReport::from(samples::pool())), expected);
+}
+
+#[test]
+fn list_of_jobs_says_why_each_waits() {
+    let expected = "\
+JOB  USER   STATE    NODES   POOL         LEFT  WHY
+17   alice  PENDING  -       -               -  its pool failed: n3: log in: refused; Slurm starts it when its time has come
+18   bob    RUNNING  n[2-3]  job-18-1  57m 55s  job-18-1.1 is mounted at /rampool/18 on n2
+";
+    assert_eq!(shown(&Jobs::from(samples::jobs())), expected);
+    let silent = ListJobsResponse { silence: Some(samples::failure()), jobs: Vec::new() };
+    let expected = "\
+Slurm does not answer: connection timed out; retrying; what is known without it:
+no jobs that want a pool
+";
+    assert_eq!(shown(&Jobs::from(silent)), expected);
 }
 
 #[test]
@@ -96,8 +113,8 @@ fn a_lease_that_ended_says_what_comes_of_it() {
 #[test]
 fn list_has_a_line_a_pool() {
     let expected = "\
-POOL  STATE     SIZE  USED  HEAD  MOUNT              DONORS  OWNER  AGE    LEFT
-demo  ready  511 MiB  20 %  n1    /mnt/rampool/demo       2  alice  3h 2m  8h 57m
+POOL  STATE     SIZE  USED  HEAD  MOUNT              DONORS  JOB  OWNER  AGE    LEFT
+demo  ready  511 MiB  20 %  n1    /mnt/rampool/demo       2  -    alice  3h 2m  8h 57m
 ";
     assert_eq!(shown(&Pools::from(vec![samples::pool()])), expected);
     assert_eq!(shown(&Pools::from(vec![])), "no pools\n");
@@ -265,8 +282,8 @@ nothing was removed: `rampool reap n1 --apply` removes these for good
 #[test]
 fn recover_shows_pools_and_refusals_and_whether_anything_was_done() {
     let expected = "\
-POOL  STATE     SIZE  USED  HEAD  MOUNT              DONORS  OWNER  AGE    LEFT
-demo  ready  511 MiB  20 %  n1    /mnt/rampool/demo       2  alice  3h 2m  8h 57m
+POOL  STATE     SIZE  USED  HEAD  MOUNT              DONORS  JOB  OWNER  AGE    LEFT
+demo  ready  511 MiB  20 %  n1    /mnt/rampool/demo       2  -    alice  3h 2m  8h 57m
 
 refused: old.7: no node holds its volume; its ramdisk is on n1
 nothing was changed: `rampool recover --apply` takes these over

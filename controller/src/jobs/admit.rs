@@ -27,9 +27,18 @@ impl Jobs {
     /// for none. Waits for what is on its way out.
     pub async fn admit(self: &Arc<Self>, request: AdmitNodeRequest) -> Result<String, Failure> {
         let job = self.number(request.id.as_ref())?;
+        let admitted = self.admit_to(job, &request).await;
+        if let Err(failure) = &admitted {
+            // Its Prolog fails: Slurm drains the node, and holds the job without a word of why.
+            self.say(job, format!("rampool: refused: {failure}")).await;
+        }
+        admitted
+    }
+
+    async fn admit_to(&self, job: u32, request: &AdmitNodeRequest) -> Result<String, Failure> {
         let node = request.node.as_str();
         if self.nodes.get(node).is_none() {
-            return self.of_no_node(&request);
+            return self.of_no_node(request);
         }
         // What was heard last may be older than what was taken or freed since.
         self.nodes.refresh(&[node.to_owned()]).await;
@@ -37,7 +46,7 @@ impl Jobs {
         if !self.comes_to_be(patience, || self.foreign_on(node, job).is_empty()).await {
             return Err(self.still_held(node, job));
         }
-        let said = request.wish.unwrap_or_default();
+        let said = request.wish.clone().unwrap_or_default();
         if spec::wanted(&said, &self.profiles)?.is_none() {
             return Ok(String::new());
         }
@@ -89,12 +98,12 @@ impl Jobs {
         let all = || others().all(|other| self.was_admitted(record, &other));
         let heard = || others().all(|other| known(&other)) || all();
         self.comes_to_be(UNTIL_HEARD, heard).await;
-        let head = record.placement.head.as_str();
+        let Some(first) = runs::first_node_of(record) else { return };
         if !all() {
             return;
         }
-        let admit = AdmitJobRequest { everywhere: true, ..self.admission(record, job, head) };
-        if let Err(failure) = self.agents.call(head, Call::AdmitJob(admit), None).await {
+        let admit = AdmitJobRequest { everywhere: true, ..self.admission(record, job, &first) };
+        if let Err(failure) = self.agents.call(&first, Call::AdmitJob(admit), None).await {
             tracing::warn!(job, %failure, "the job's script will not begin");
         }
     }
@@ -132,7 +141,7 @@ impl Jobs {
     /// lends what no job here is given.
     fn is_due(&self, assembly: &Assembly, node: &str, job: u32) -> bool {
         let Some(record) = self.pools.record(assembly.name.as_str()) else { return false };
-        if record.is_outside() && !record.is_used_on(node) {
+        if only_lends(&record, node) {
             return true;
         }
         let own = assembly.name.job().is_some_and(|(of, _)| of == job);
@@ -169,6 +178,11 @@ impl Jobs {
             everywhere: is_alone(record),
         }
     }
+}
+
+/// Whether a node is no more than a donor of a job elsewhere.
+pub(super) fn only_lends(record: &PoolRecord, node: &str) -> bool {
+    record.is_outside() && !record.is_used_on(node)
 }
 
 /// Whether the job of a pool has one node.

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use rampool_proto::hostlist::HostList;
 use rampool_proto::size::MIB;
-use rampool_proto::v1::{Failure, Finding, Severity};
+use rampool_proto::v1::{Finding, Severity};
 use rampool_slurm::facts::Lend;
 use rampool_slurm::licence::{self, Capacity};
+use rampool_slurm::text::config::Config;
 use rampool_slurm::wish::LICENCE;
 
 use super::Jobs;
@@ -28,20 +29,13 @@ impl Jobs {
         Some(self.pools.allowance(&donor.name).map_or(all, |allowance| all.min(allowance)))
     }
 
-    /// What stands in the way of jobs that wait for the memory of donors elsewhere.
-    pub async fn examine_donors(&self) -> Vec<Finding> {
+    /// What stands in the way of jobs that wait for the memory of donors elsewhere, once it is
+    /// known what those may lend.
+    pub(super) fn examine_donors(&self, config: &Config) -> Vec<Finding> {
         let names = self.donors_of_pools();
         if names.is_empty() {
             return Vec::new();
         }
-        let heard = async {
-            self.hear_of_slurms_nodes().await?;
-            self.slurm.config().await
-        };
-        let config = match heard.await {
-            Ok(config) => config,
-            Err(failure) => return vec![unheard(&failure)],
-        };
         let donors: Vec<Known> = names.iter().filter_map(|name| self.nodes.get(name)).collect();
         let capacity = Capacity {
             all: donors.iter().filter_map(|donor| self.most_elsewhere(donor)).sum(),
@@ -72,14 +66,5 @@ impl Jobs {
                 "slurm.conf: MemSpecLimit={lendable} or less for {name}; scontrol reconfigure"
             ),
         })
-    }
-}
-
-fn unheard(failure: &Failure) -> Finding {
-    Finding {
-        severity: Severity::Error.into(),
-        text: format!("Slurm does not say how many licences there are for jobs' donors: {failure}"),
-        fix: "systemctl status slurmctld; `jobs.commands` in controller.yaml".to_owned(),
-        ..Finding::default()
     }
 }

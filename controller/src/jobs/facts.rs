@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::{Failure, Redundancy};
-use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::facts::{Facts, JobProfile, PoolSize};
 use rampool_slurm::text::partition::Partition;
 use rampool_slurm::wish::LICENCE;
 

@@ -8,21 +8,32 @@ use rampool_proto::v1::{Failure, FailureKind};
 
 use super::Jobs;
 use crate::planner;
+use crate::store::StoreError;
 
 /// A job is queued again after so many failures, then held: what fails so often fails for a reason
 /// that somebody must look at, while each try keeps its nodes from others for two minutes
 /// (Slurm's own pause before a requeued job begins).
-const MOST_TRIES: usize = 3;
+const MOST_TRIES: u32 = 3;
 
-/// What is known of a job's failures. Forgotten when the controller ends, at the worst for another
-/// three tries.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Failures {
-    count: usize,
-    /// The nodes on which it failed, that Slurm was not told of yet.
-    pub(super) to_avoid: BTreeSet<String>,
+/// Jobs whose failures are kept, at most: many times what waits after failures at any moment. What
+/// Slurm has forgotten is forgotten here too; the bound is for a Slurm that is never heard.
+pub const MOST_KEPT: usize = 10_000;
+
+/// What is known of a job's failures. It is in the store, until Slurm has forgotten the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// How often it failed since it was last held.
+    pub count: u32,
+    /// The nodes on which it failed, while it may not be tried there.
+    pub avoid: BTreeSet<String>,
+    /// Those of which Slurm was told.
+    pub told: BTreeSet<String>,
     /// The donors outside of the job on which its last try failed: for the next one.
-    pub(super) donors: BTreeSet<String>,
+    pub donors: BTreeSet<String>,
+    /// What was said of it last, while that holds.
+    pub said: String,
+    /// Its pool that failed in use, for which it was queued again.
+    pub given_up: String,
 }
 
 /// What becomes of a job after a failure.
@@ -48,7 +59,7 @@ impl Failures {
         }
         self.count += 1;
         if nodes.contains(&failure.node) {
-            self.to_avoid.insert(failure.node.clone());
+            self.avoid.insert(failure.node.clone());
         } else if !failure.node.is_empty() {
             self.donors.insert(failure.node.clone());
         }
@@ -57,54 +68,126 @@ impl Failures {
 }
 
 impl Jobs {
-    /// The pool of a job on these nodes could not be made. Once this ends, Slurm may be told.
+    /// The pool of a job on these nodes could not be made, or failed in use. Once this ends, Slurm
+    /// may be told.
     pub(super) async fn failed(&self, job: u32, nodes: &str, failure: &Failure) {
         // Where they cannot be read, that is the failure.
         let nodes: HostList = nodes.parse().unwrap_or_default();
-        let next = self.locked(|kept| kept.failures.entry(job).or_default().note(&nodes, failure));
+        let next = self.change(job, |failures| failures.note(&nodes, failure)).await;
         tracing::warn!(job, %failure, ?next, "the job has no pool");
         let text = match next {
             Next::Waits => format!("rampool: waits for memory: {failure}"),
-            Next::Again => format!("rampool: queued again: {failure}"),
+            // A job that may not be queued again is cancelled by Slurm instead.
+            Next::Again => format!("rampool: its pool failed: {failure}"),
             Next::Held => {
                 format!("rampool: held: {failure}; when that is mended: scontrol release {job}")
             }
         };
-        self.comment(job, &text).await;
+        self.say(job, text).await;
         if next == Next::Held {
-            // Only while its hook runs: a job that waits already cannot be queued again.
-            if let Err(failure) = self.slurm.requeue_and_hold(job).await {
+            self.hold(job).await;
+        }
+    }
+
+    /// Who releases it then has looked at it: it may fail as often again, and on the same nodes.
+    async fn hold(&self, job: u32) {
+        let anew = |failures: &mut Failures| {
+            failures.count = 0;
+            failures.avoid.clear();
+        };
+        // Only while its hook runs: a job that waits already cannot be queued again.
+        match self.slurm.requeue_and_hold(job).await {
+            Ok(()) => self.change(job, anew).await,
+            Err(failure) => {
                 tracing::error!(job, %failure, "a job that fails again and again is not held");
             }
         }
     }
 
-    /// A job's pool is there: what failed before does not count any more.
-    pub(super) fn succeeded(&self, job: u32) {
-        self.locked(|kept| _ = kept.failures.remove(&job));
+    /// A job's pool is there: what was said before does not hold any more. How often it failed
+    /// counts on: a pool that is made and lost again and again is no better.
+    pub(super) async fn succeeded(&self, job: u32, text: &str) {
+        if self.locked(|kept| kept.failures.contains_key(&job)) {
+            self.change(job, |failures| failures.said.clear()).await;
+        }
+        self.comment(job, &format!("rampool: {text}")).await;
     }
 
-    /// Keeps a waiting job off the nodes on which it failed. Where no other nodes are fit, Slurm
-    /// says so as the reason why it waits.
+    /// Keeps a waiting job off the nodes on which it failed, until it is held. Where no other nodes
+    /// are fit, Slurm says so as the reason why it waits.
     pub(super) async fn keep_off_failed_nodes(&self, job: u32) {
-        let avoided = self.locked(|kept| {
-            let failures = kept.failures.get_mut(&job)?;
-            Some(std::mem::take(&mut failures.to_avoid)).filter(|nodes| !nodes.is_empty())
-        });
-        let Some(Ok(nodes)) = avoided.map(HostList::from_names) else { return };
-        match self.slurm.exclude_nodes(job, &nodes).await {
-            Ok(_) => tracing::info!(job, %nodes, "its next try is without these nodes"),
+        let known = self.locked(|kept| kept.failures.get(&job).cloned()).unwrap_or_default();
+        if known.avoid == known.told {
+            return;
+        }
+        let more: BTreeSet<_> = known.avoid.difference(&known.told).cloned().collect();
+        let less: BTreeSet<_> = known.told.difference(&known.avoid).cloned().collect();
+        match self.slurm.exclude_nodes(job, &more, &less).await {
+            Ok(_) => tracing::info!(job, ?more, ?less, "its next try is without, or with, these"),
             Err(failure) => {
-                tracing::warn!(job, %nodes, %failure, "its next try may be there again");
+                tracing::warn!(job, ?more, ?less, %failure, "its next try may be where it failed");
             }
         }
+        self.change(job, |failures| failures.told = known.avoid).await;
     }
 
-    /// Says something about a job where `scontrol show job` shows it.
-    pub(super) async fn comment(&self, job: u32, text: &str) {
+    /// The donors outside of a job on which its last try failed; they count for one try.
+    pub(super) async fn donors_to_avoid(&self, job: u32) -> BTreeSet<String> {
+        let is_any = |failures: &Failures| !failures.donors.is_empty();
+        if !self.locked(|kept| kept.failures.get(&job).is_some_and(is_any)) {
+            return BTreeSet::new();
+        }
+        self.change(job, |failures| std::mem::take(&mut failures.donors)).await
+    }
+
+    /// Says something of a job that people look for: in Slurm, and in `rampool list --job`.
+    pub(super) async fn say(&self, job: u32, text: String) {
+        self.change(job, |failures| failures.said.clone_from(&text)).await;
+        self.comment(job, &text).await;
+    }
+
+    /// Says something about a job where `scontrol show job` shows it: while it is not over, since
+    /// Slurm then takes no more comments.
+    async fn comment(&self, job: u32, text: &str) {
         if let Err(failure) = self.slurm.comment_on_job(job, text).await {
             tracing::warn!(job, %failure, "the job's AdminComment does not say so: {text}");
         }
+    }
+
+    /// Changes what is known of a job's failures, and what a controller that is started anew will
+    /// know of them.
+    pub(super) async fn change<T>(&self, job: u32, with: impl FnOnce(&mut Failures) -> T) -> T {
+        let (answer, written) = self.locked(|kept| {
+            let failures = kept.failures.entry(job).or_default();
+            let answer = with(failures);
+            // Handed over under the lock: the last one in the store is the last one here.
+            let mut written = vec![self.store.put_failures(job, Some(failures))];
+            if kept.failures.len() > MOST_KEPT
+                && let Some((oldest, _)) = kept.failures.pop_first()
+            {
+                written.push(self.store.put_failures(oldest, None));
+            }
+            (answer, written)
+        });
+        for written in futures::future::join_all(written).await {
+            tell_unwritten(job, written);
+        }
+        answer
+    }
+
+    /// Slurm has forgotten the job: so is what is known of it.
+    pub(super) async fn forget(&self, job: u32) {
+        let written = self.locked(|kept| {
+            kept.failures.remove(&job);
+            self.store.put_failures(job, None)
+        });
+        tell_unwritten(job, written.await);
+    }
+}
+
+fn tell_unwritten(job: u32, written: Result<(), StoreError>) {
+    if let Err(error) = written {
+        tracing::error!(job, %error, "how often the job failed is not in the store");
     }
 }
 
@@ -119,10 +202,10 @@ mod tests {
         let nodes: HostList = "n[2-3]".parse().unwrap();
         let nexts: Vec<Next> = (0..4).map(|_| failures.note(&nodes, &failure)).collect();
         assert_eq!(nexts, [Next::Again, Next::Again, Next::Again, Next::Held]);
-        assert_eq!(failures.to_avoid, BTreeSet::from(["n3".to_owned()]));
+        assert_eq!(failures.avoid, BTreeSet::from(["n3".to_owned()]));
         let donor = Failure::new(FailureKind::Failed, "reserve the memory").on("n9");
         failures.note(&nodes, &donor);
-        assert_eq!(failures.to_avoid.len(), 1, "Slurm need not keep the job off a donor");
+        assert_eq!(failures.avoid.len(), 1, "Slurm need not keep the job off a donor");
         assert_eq!(failures.donors, BTreeSet::from(["n9".to_owned()]));
     }
 

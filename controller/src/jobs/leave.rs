@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rampool_proto::v1::{EndJobRequest, Failure, FailureKind, LeaveNodeRequest};
+use rampool_proto::v1::{
+    EndJobRequest, Failure, FailureKind, Holding, HoldingKind, LeaveNodeRequest,
+};
 
 use super::{Jobs, runs};
 use crate::pool::record::{Phase, PoolRecord};
@@ -17,6 +19,9 @@ impl Jobs {
         let node = request.node.as_str();
         let patience = Duration::from_secs(request.patience_seconds.into());
         self.nodes.refresh(&[node.to_owned()]).await;
+        if let Some(why) = self.refused_on(node, job) {
+            self.say(job, format!("rampool: refused: {node}: a task had no scratch: {why}")).await;
+        }
         let live = self.live(job);
         let Some(record) = live.filter(|record| record.involves(node)) else {
             // Of an earlier run, or one that nobody knows: what is known to be over goes by itself.
@@ -70,12 +75,23 @@ impl Jobs {
             .advising("`rampool status POOL` says what goes on; nothing was deleted"))
     }
 
+    /// Why a node's agent refused a task of the job, where it did.
+    fn refused_on(&self, node: &str, job: u32) -> Option<String> {
+        let known = self.nodes.get(node)?;
+        let mut holdings = known.current()?.holdings.iter();
+        let is_it = |holding: &&Holding| {
+            holding.kind() == HoldingKind::Job && holding.name == job.to_string()
+        };
+        let refused = &holdings.find(is_it)?.refused;
+        (!refused.is_empty()).then(|| refused.clone())
+    }
+
     fn holds_any_of(&self, node: &str, job: u32) -> bool {
         self.held_on(node).iter().any(|held| held.name.job().is_some_and(|(of, _)| of == job))
     }
 
     /// Notes that a run left a node, and begins its pool's end with the last one.
-    fn note_left(&self, record: &PoolRecord, node: &str) {
+    pub(super) fn note_left(&self, record: &PoolRecord, node: &str) {
         let name = record.assembly.name.to_string();
         let lives = |name: &str| self.pools.record(name).is_some_and(|known| !known.is_released());
         let all = self.locked(|kept| {

@@ -1,5 +1,5 @@
 //! Pools of Slurm's jobs: what its hooks ask for, and what is so. A job's pool is a pool like any;
-//! all that is kept of a job is in its pools' specs.
+//! what is kept of a job is in its pools' specs, and how often they failed.
 //!
 //! | module | idea |
 //! | --- | --- |
@@ -7,18 +7,22 @@
 //! | [`runs`] | the pools that one job was given, one after the other; pure |
 //! | `start` | its nodes are known: its pool is made |
 //! | `admit` | may a job start on a node |
-//! | `failures` | jobs whose pool could not be made, or was lost |
+//! | [`failures`] | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
 //! | `donors` | those that lend to jobs elsewhere, and the licence that counts what they lend |
 //! | `facts` | what `job_submit.lua` may know |
 //! | `leave` | a job has ended on a node, or altogether |
+//! | `list` | why a job waits, or failed |
+//! | `doctor` | what in Slurm's configuration stands in the way |
 //! | [`service`] | the gRPC face |
 
 mod admit;
+mod doctor;
 mod donors;
 mod facts;
-mod failures;
+pub mod failures;
 mod leave;
+mod list;
 pub mod runs;
 pub mod service;
 pub mod spec;
@@ -42,6 +46,7 @@ use crate::nodes::Nodes;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{Pools, status};
 use crate::profile::{self, Profile};
+use crate::store::Store;
 use failures::Failures;
 
 /// What the controller's configuration says of jobs.
@@ -83,10 +88,12 @@ pub struct Jobs {
     /// Cancelled when the controller ends: whoever followed a job then did not give it up.
     stopping: CancellationToken,
     slurm: Commands,
+    store: Store,
     kept: Mutex<Kept>,
 }
 
-/// What is kept of jobs while the controller runs. Whoever asked and was not answered asks again.
+/// What is kept of jobs. Whoever asked and was not answered asks again; only failures are in the
+/// store.
 #[derive(Default)]
 struct Kept {
     /// The nodes that each run has left, by the name of its pool.
@@ -95,13 +102,15 @@ struct Kept {
     admitted: BTreeMap<String, BTreeSet<String>>,
     /// By job.
     failures: BTreeMap<u32, Failures>,
-    /// The failed pools whose jobs were queued again.
-    given_up: BTreeSet<String>,
+    /// When Slurm ends each job that has a pool, at the latest, as far as it said; in milliseconds
+    /// since the Unix epoch.
+    ends: BTreeMap<u32, u64>,
 }
 
 impl Jobs {
-    /// Jobs of these pools.
+    /// Jobs of these pools; `failures` are what the store has.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "one of each room that it works with")]
     pub fn new(
         config: JobsConfig,
         profiles: BTreeMap<String, Profile>,
@@ -109,10 +118,12 @@ impl Jobs {
         nodes: Arc<Nodes>,
         agents: Arc<dyn Agents>,
         stopping: CancellationToken,
+        store: Store,
+        failures: BTreeMap<u32, Failures>,
     ) -> Arc<Self> {
         let slurm = Commands::of(&config.commands, commands::DEADLINE);
-        let kept = Mutex::default();
-        Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, kept })
+        let kept = Mutex::new(Kept { failures, ..Kept::default() });
+        Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, store, kept })
     }
 
     fn locked<T>(&self, with: impl FnOnce(&mut Kept) -> T) -> T {

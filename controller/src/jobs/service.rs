@@ -14,12 +14,17 @@ pub struct JobsService(pub Option<Arc<Jobs>>);
 
 impl JobsService {
     fn jobs(&self) -> Result<&Arc<Jobs>, Failure> {
-        self.0.as_ref().ok_or_else(|| {
-            Failure::new(FailureKind::NotNow, "find the job")
-                .saying("this controller's configuration has no section `jobs`")
-                .advising("examples/controller.yaml shows one")
-        })
+        configured(self.0.as_ref())
     }
+}
+
+/// The jobs, where the configuration says something of Slurm.
+pub fn configured(jobs: Option<&Arc<Jobs>>) -> Result<&Arc<Jobs>, Failure> {
+    jobs.ok_or_else(|| {
+        Failure::new(FailureKind::NotNow, "find the job")
+            .saying("this controller's configuration has no section `jobs`")
+            .advising("examples/controller.yaml shows one")
+    })
 }
 
 #[tonic::async_trait]

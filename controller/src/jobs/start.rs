@@ -92,10 +92,7 @@ impl Jobs {
         if wanted.lend == Lend::Pool {
             self.hear_of_slurms_nodes().await?;
         }
-        let avoid = self.locked(|kept| {
-            let failures = kept.failures.get_mut(&job);
-            failures.map(|failures| std::mem::take(&mut failures.donors)).unwrap_or_default()
-        });
+        let avoid = self.donors_to_avoid(job).await;
         let site = Site { config: &self.config, profile: &self.profiles[&wanted.profile] };
         let spec = spec::pool(request, nodes, wanted, &name, site, &avoid)?;
         let events = self.pools.up(&spec).await?;
@@ -154,10 +151,7 @@ impl Jobs {
 
     async fn take_note(&self, job: u32, nodes: &str, event: &Event) {
         match event.kind() {
-            EventKind::Finished => {
-                self.succeeded(job);
-                self.comment(job, &format!("rampool: {}", event.text)).await;
-            }
+            EventKind::Finished => self.succeeded(job, &event.text).await,
             EventKind::GaveUp => {
                 let said =
                     || Failure::new(FailureKind::Failed, "make the pool").saying(&event.text);

@@ -7,13 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::MIB;
 use rampool_proto::v1::{Failure, FailureKind};
 use rampool_slurm::commands::{OURS, Resumed};
 use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 use rampool_slurm::text::node::Node;
 
-use super::{BUILT_IN_GRACE, Jobs, runs};
+use super::list::end_ms;
+use super::{BUILT_IN_GRACE, Jobs, admit, runs};
+use crate::clock::now_ms;
 use crate::pool::record::{Phase, PoolRecord};
 
 /// How often Slurm is asked for jobs while there are pools of jobs: one short RPC.
@@ -116,26 +119,46 @@ impl Jobs {
             self.release(&record.assembly.name);
         }
         for record in live {
+            for node in left(record, jobs) {
+                self.note_left(record, &node);
+            }
+            self.end_patience(record, jobs).await;
             self.give_up_failed(record, jobs).await;
         }
+        self.note_ends(live, jobs);
         for id in failed {
             match jobs.iter().find(|job| job.id == *id).map(Job::phase) {
                 Some(SlurmPhase::Waiting) => self.keep_off_failed_nodes(*id).await,
-                Some(SlurmPhase::OnNodes) => {}
-                Some(SlurmPhase::Over) | None => self.succeeded(*id),
+                // Why it failed is told as long as Slurm tells that it did.
+                Some(SlurmPhase::OnNodes | SlurmPhase::Over) => {}
+                None => self.forget(*id).await,
             }
         }
+    }
+
+    fn note_ends(&self, live: &[Arc<PoolRecord>], jobs: &[Job]) {
+        let with_pools: BTreeSet<u32> = live.iter().filter_map(|r| runs::job_of(r)).collect();
+        let now = now_ms();
+        let ends = jobs.iter().filter(|job| with_pools.contains(&job.id));
+        let ends = ends.filter_map(|job| Some((job.id, end_ms(job.left, now)?))).collect();
+        self.locked(|kept| kept.ends = ends);
     }
 
     /// A job whose pool is lost runs on with errors: Slurm cannot know. It is queued again once.
     async fn give_up_failed(&self, record: &PoolRecord, jobs: &[Job]) {
         let Phase::Failed(failed) = &record.phase else { return };
         let Some(id) = runs::job_of(record) else { return };
-        let runs = jobs.iter().any(|job| job.id == id && job.phase() == SlurmPhase::OnNodes);
-        let name = record.assembly.name.to_string();
-        if !runs || !self.locked(|kept| kept.given_up.insert(name)) {
+        // One that ends already has had its try.
+        let runs = jobs
+            .iter()
+            .any(|job| job.id == id && job.phase() == SlurmPhase::OnNodes && !is_ending(job));
+        let name = record.assembly.name.as_str();
+        let is_new = self
+            .locked(|kept| kept.failures.get(&id).is_none_or(|failures| failures.given_up != name));
+        if !runs || !is_new {
             return;
         }
+        self.change(id, |failures| name.clone_into(&mut failures.given_up)).await;
         let failure = Failure::new(FailureKind::Failed, "keep the job's pool").saying(&failed.why);
         let nodes = record.spec.job.as_ref().map_or("", |job| job.nodes.as_str());
         self.failed(id, nodes, &failure).await;
@@ -153,19 +176,45 @@ impl Jobs {
         Ok(())
     }
 
+    /// Nothing of a job that ends waits for a silent donor: what it would still write is about to go,
+    /// and a process that waits so cannot be ended. Slurm drains a node for such a one.
+    async fn end_patience(&self, record: &PoolRecord, jobs: &[Job]) {
+        let id = runs::job_of(record);
+        let ends = jobs.iter().any(|job| Some(job.id) == id && is_ending(job));
+        let answers = |node: &str| self.nodes.get(node).is_some_and(|known| known.reachable());
+        let silent = record.members().find(|piece| !answers(&piece.donor));
+        let Some(silent) = silent.filter(|_| ends && record.phase == Phase::Ready) else { return };
+        let name = record.assembly.name.as_str();
+        let why = format!("its job ends, and {} is silent", silent.donor);
+        // What comes of it is in the pool's events.
+        if let Err(failure) = self.pools.fail_now(name, &why).await {
+            tracing::warn!(pool = name, %failure, "a silent donor is still waited for");
+        }
+    }
+
     /// Gives nodes back to Slurm that were drained for memory which is free now, and no others.
     async fn resume_nodes(&self) -> Result<(), Failure> {
         let nodes = self.slurm.nodes().await?;
         self.pools.allow(allowances(&nodes));
-        let ours = nodes
-            .into_iter()
-            .filter(|node| node.state.is_drained() && node.reason.starts_with(OURS));
-        for node in ours.map(|node| node.name) {
-            let answers = self.nodes.get(&node).is_some_and(|known| known.reachable());
-            if !answers || !self.foreign_on(&node, 0).is_empty() {
+        let mut ours: Vec<String> = nodes.into_iter().filter_map(ours).collect();
+        ours.retain(|node| self.nodes.get(node).is_some_and(|known| known.reachable()));
+        if ours.is_empty() {
+            return Ok(());
+        }
+        self.nodes.refresh(&ours).await;
+        // Asked for later: a drained node is given no job meanwhile.
+        let jobs = self.slurm.jobs().await?;
+        for node in &ours {
+            let answers = self.nodes.get(node).is_some_and(|known| known.reachable());
+            let only_lends = |held: &Assembly| {
+                let record = self.pools.record(held.name.as_str());
+                record.is_some_and(|record| admit::only_lends(&record, node))
+            };
+            let is_right = |held| only_lends(held) || is_for_a_job(held, node, &jobs);
+            if !answers || !self.held_on(node).iter().all(is_right) {
                 continue;
             }
-            match self.slurm.resume_node(&node).await {
+            match self.slurm.resume_node(node).await {
                 Ok(Resumed::Now) => tracing::info!(node, "its memory is free: resumed in Slurm"),
                 Ok(Resumed::Before | Resumed::NotOurs(_)) => {}
                 Err(failure) => tracing::warn!(node, %failure, "not resumed in Slurm"),
@@ -176,8 +225,36 @@ impl Jobs {
 }
 
 /// What nodes may lend to jobs elsewhere: the memory that Slurm gives to nobody.
-fn allowances(nodes: &[Node]) -> BTreeMap<String, u64> {
+pub(super) fn allowances(nodes: &[Node]) -> BTreeMap<String, u64> {
     nodes.iter().map(|node| (node.name.clone(), node.mem_spec_limit_mib * MIB)).collect()
+}
+
+/// A node that was drained by us.
+fn ours(node: Node) -> Option<String> {
+    (node.state.is_drained() && node.reason.starts_with(OURS)).then_some(node.name)
+}
+
+/// Whether a node holds something for a job that is on it still. That its pool is in use is not
+/// enough: it may be that nobody noticed yet that the job is over.
+fn is_for_a_job(held: &Assembly, node: &str, jobs: &[Job]) -> bool {
+    let of = |job: &&Job| held.name.job().is_some_and(|(id, _)| id == job.id);
+    let job = jobs.iter().find(of);
+    job.is_some_and(|job| job.phase() == SlurmPhase::OnNodes && job.nodes.contains(node))
+}
+
+/// Whether its processes are being ended, or have ended and its Epilogs run.
+fn is_ending(job: &Job) -> bool {
+    job.state == "COMPLETING"
+}
+
+/// The nodes that a job which ends has left: Slurm counts those alone whose Epilog is not over.
+/// Here are also those whose Epilog never says so: it does not run on a node that is lost, and it
+/// gives up where the controller does not answer.
+fn left(record: &PoolRecord, jobs: &[Job]) -> Vec<String> {
+    let id = runs::job_of(record);
+    let ending = jobs.iter().find(|job| Some(job.id) == id && is_ending(job));
+    let Some(job) = ending else { return Vec::new() };
+    runs::nodes_of(record).into_iter().filter(|node| !job.nodes.contains(node)).collect()
 }
 
 fn tell_silence(watch: &mut Watch, failure: &Failure) {
@@ -200,6 +277,8 @@ mod tests {
             nodes: "n[2-3]".parse().unwrap(),
             left: rampool_slurm::text::time::TimeLeft::Unlimited,
             excluded: Default::default(),
+            user: String::new(),
+            constraints: String::new(),
             reason: String::new(),
         }
     }
@@ -227,5 +306,34 @@ mod tests {
         assert_eq!(over(&mut watch, &live, &[], at(0)), 0);
         assert_eq!(over(&mut watch, &live, &[job(7, "COMPLETING")], at(59)), 0);
         assert_eq!(over(&mut watch, &live, &[], at(61)), 0);
+    }
+
+    #[test]
+    fn nodes_are_left_that_slurm_does_not_count_any_more() {
+        let mut pool = samples::ready("job-7-1.1");
+        pool.spec.job = Some(rampool_proto::v1::Job {
+            nodes: "n[2-3]".to_owned(),
+            ..rampool_proto::v1::Job::default()
+        });
+        let on = |state: &str, nodes: &str| Job { nodes: nodes.parse().unwrap(), ..job(7, state) };
+        assert_eq!(left(&pool, &[on("COMPLETING", "n2")]), ["n3"]);
+        assert_eq!(
+            left(&pool, &[Job { nodes: Default::default(), ..on("COMPLETING", "n2") }]).len(),
+            2
+        );
+        assert!(left(&pool, &[on("RUNNING", "n2")]).is_empty());
+        assert!(left(&pool, &[job(8, "COMPLETING")]).is_empty());
+        assert!(left(&pool, &[]).is_empty(), "that it is over is for the grace to say");
+    }
+
+    #[test]
+    fn a_node_is_ours_to_resume_when_it_holds_nothing_of_a_job_that_left_it() {
+        let held: Assembly = "job-7-1.1".parse().unwrap();
+        let on = |state: &str, nodes: &str| Job { nodes: nodes.parse().unwrap(), ..job(7, state) };
+        assert!(is_for_a_job(&held, "n2", &[on("RUNNING", "n[2-3]")]));
+        assert!(is_for_a_job(&held, "n2", &[on("COMPLETING", "n2")]));
+        assert!(!is_for_a_job(&held, "n3", &[on("COMPLETING", "n2")]));
+        assert!(!is_for_a_job(&held, "n2", &[on("PENDING", "n2"), job(8, "RUNNING")]));
+        assert!(!is_for_a_job(&held, "n2", &[]));
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 use rampool_proto::v1::{Failure, Piece, Placement, PoolId, PoolSpec};
 
+use crate::jobs::failures::Failures;
 use crate::lease::{Lease, Stage};
 use crate::pool::record::{
     Debt, Failed, FailingOver, Owed, Phase, PoolRecord, Releasing, Replacing,
@@ -105,6 +106,37 @@ struct StoredCause {
     kind: u32,
     #[prost(message, optional, tag = "2")]
     failure: Option<Failure>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredFailures {
+    #[prost(uint32, tag = "1")]
+    count: u32,
+    #[prost(string, repeated, tag = "2")]
+    avoid: Vec<String>,
+    #[prost(string, tag = "3")]
+    said: String,
+    #[prost(string, tag = "4")]
+    given_up: String,
+    #[prost(string, repeated, tag = "5")]
+    told: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    donors: Vec<String>,
+}
+
+/// The bytes of a job's failures.
+pub(super) fn failures_out(failures: &Failures) -> Vec<u8> {
+    let Failures { count, avoid, told, donors, said, given_up } = failures.clone();
+    let [avoid, told, donors] = [avoid, told, donors].map(|nodes| nodes.into_iter().collect());
+    StoredFailures { count, avoid, said, given_up, told, donors }.encode_to_vec()
+}
+
+/// A job's failures from their bytes.
+pub(super) fn failures_in(bytes: &[u8]) -> Result<Failures, prost::DecodeError> {
+    let StoredFailures { count, avoid, said, given_up, told, donors } =
+        StoredFailures::decode(bytes)?;
+    let [avoid, told, donors] = [avoid, told, donors].map(|nodes| nodes.into_iter().collect());
+    Ok(Failures { count, avoid, told, donors, said, given_up })
 }
 
 /// The bytes of a record.
@@ -400,8 +432,16 @@ mod tests {
         }
 
         #[test]
+        fn failures_read_back(count in any::<u32>(), nodes in "[a-z,0-9]{0,20}", said in ".{0,20}") {
+            let set = || nodes.split(',').map(str::to_owned).collect();
+            let given_up = "job-7-1".to_owned();
+            let failures = Failures { count, avoid: set(), told: set(), donors: set(), said, given_up };
+            prop_assert_eq!(failures_in(&failures_out(&failures)), Ok(failures));
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            _ = decode(&bytes);
+            _ = (decode(&bytes), failures_in(&bytes));
         }
     }
 }

@@ -19,6 +19,7 @@ use rampool_proto::v1::Event;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::oneshot;
 
+use crate::jobs::failures::Failures;
 use crate::lease::Lease;
 use crate::pool::record::PoolRecord;
 use file::Locked;
@@ -47,6 +48,8 @@ const DRAINED: TableDefinition<'_, &str, &str> = TableDefinition::new("drained")
 const LEASES: TableDefinition<'_, &str, (u32, u64, u64, u8)> = TableDefinition::new("leases");
 /// Nodes off which all that they lend is being moved. Absent likewise.
 const EVACUATED: TableDefinition<'_, &str, ()> = TableDefinition::new("evacuated");
+/// Failures of Slurm's jobs, by their numbers. Absent likewise.
+const FAILURES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("failures");
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +119,8 @@ pub struct Loaded {
     pub leases: BTreeMap<String, Lease>,
     /// The nodes that were being evacuated.
     pub evacuated: BTreeSet<String>,
+    /// What is known of the failures of Slurm's jobs.
+    pub failures: BTreeMap<u32, Failures>,
 }
 
 /// The open store. Clones share it; the last one's end writes what waits and closes it.
@@ -200,6 +205,22 @@ impl Store {
         wait.await.map_err(|_| stopped())?
     }
 
+    /// Takes what is known of a job's failures to be written, `None` to forget it. The answer comes
+    /// once that is on disk.
+    pub fn put_failures(
+        &self,
+        job: u32,
+        failures: Option<&Failures>,
+    ) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let (done, wait) = oneshot::channel();
+        let sent =
+            self.send(Write::Failures { job, bytes: failures.map(codec::failures_out), done });
+        async move {
+            sent?;
+            wait.await.map_err(|_| stopped())?
+        }
+    }
+
     fn send(&self, write: Write) -> Result<(), StoreError> {
         if self.0.writer.send(write) { Ok(()) } else { Err(stopped()) }
     }
@@ -270,6 +291,15 @@ fn load(database: &Database) -> Result<Loaded, StoreError> {
     if let Some(evacuated) = newer(reading.open_table(EVACUATED))? {
         for entry in evacuated.iter()? {
             loaded.evacuated.insert(entry?.0.value().to_owned());
+        }
+    }
+    if let Some(failures) = newer(reading.open_table(FAILURES))? {
+        for entry in failures.iter()? {
+            let (job, bytes) = entry?;
+            let known = codec::failures_in(bytes.value()).map_err(|problem| {
+                StoreError::Io(format!("failures of job {}: {problem}", job.value()))
+            })?;
+            loaded.failures.insert(job.value(), known);
         }
     }
     Ok(loaded)

@@ -55,6 +55,21 @@ async fn an_evacuation_is_known_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_jobs_failures_are_known_until_they_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open(folder.path()).unwrap();
+    assert!(loaded.failures.is_empty());
+    let failures = |count| Failures { count, said: "x".to_owned(), ..Failures::default() };
+    store.put_failures(7, Some(&failures(1))).await.unwrap();
+    // Those that nobody waits for are written too, in their order.
+    drop(store.put_failures(7, Some(&failures(2))));
+    store.put_failures(8, Some(&failures(1))).await.unwrap();
+    store.put_failures(8, None).await.unwrap();
+    drop(store);
+    assert_eq!(Store::open(folder.path()).unwrap().1.failures, [(7, failures(2))].into());
+}
+
+#[tokio::test]
 async fn a_forgotten_name_leaves_its_generation_given() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(folder.path()).unwrap();

@@ -7,7 +7,7 @@ use redb::{Database, ReadableTable, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::{
-    ASSEMBLIES_KEPT, DRAINED, EVACUATED, EVENTS, EVENTS_KEPT, GENERATIONS, LEASES, POOLS,
+    ASSEMBLIES_KEPT, DRAINED, EVACUATED, EVENTS, EVENTS_KEPT, FAILURES, GENERATIONS, LEASES, POOLS,
     StoreError, codec,
 };
 use crate::lease::Lease;
@@ -22,6 +22,7 @@ pub(super) enum Write {
     Drain { nodes: Vec<String>, reason: Option<String>, done: Done },
     Evacuate { node: String, begun: bool, done: Done },
     Lease { name: String, lease: Lease, done: Done },
+    Failures { job: u32, bytes: Option<Vec<u8>>, done: Done },
     Flush { done: Done },
 }
 
@@ -80,6 +81,7 @@ fn run(database: &Database, receiver: &mpsc::Receiver<Write>) {
             | Write::Drain { done, .. }
             | Write::Evacuate { done, .. }
             | Write::Lease { done, .. }
+            | Write::Failures { done, .. }
             | Write::Flush { done } = write
             {
                 let answer = said.clone().map_or(Ok(()), |said| Err(StoreError::Io(said)));
@@ -149,6 +151,13 @@ fn apply(writing: &WriteTransaction, write: &Write) -> Result<(), redb::Error> {
         }
         Write::Lease { name, lease, .. } => {
             writing.open_table(LEASES)?.insert(&**name, codec::lease_out(*lease))?;
+        }
+        Write::Failures { job, bytes, .. } => {
+            let mut failures = writing.open_table(FAILURES)?;
+            match bytes {
+                Some(bytes) => drop(failures.insert(job, &**bytes)?),
+                None => drop(failures.remove(job)?),
+            }
         }
         Write::Flush { .. } => {}
     }

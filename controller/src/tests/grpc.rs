@@ -353,7 +353,11 @@ async fn up_status_and_down_over_the_wire_right_after_the_start() {
     let pools = client.list_pools(ListPoolsRequest {}).await.unwrap().into_inner().pools;
     assert_eq!(pools[0].state(), PoolState::Ready);
     assert!(pools[0].usage.is_some());
-    let findings = client.doctor(DoctorRequest { nodes: "n1".into() }).await.unwrap().into_inner();
+    let findings = client
+        .doctor(DoctorRequest { nodes: "n1".into(), hooks: None })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(findings.findings.len(), 1);
     let down = DownRequest { pool: "demo".into(), force: false };
     let gone = events(client.down(down).await.unwrap().into_inner()).await;

@@ -6,7 +6,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::Failure;
 
 use super::{Commands, plain};
-use crate::text::job::{FORMAT, FORMAT_WITH_REASON, Job};
+use crate::text::job::{FORMAT, FORMAT_IN_FULL, Job};
 
 /// Slurm's words for a number that it knows nothing of (ESLURM_INVALID_JOB_ID): there is no other
 /// way to tell this from any other failure.
@@ -28,27 +28,30 @@ impl Commands {
         Job::read_all(&text).map_err(|error| self.odd(STEP, "squeue", &error))
     }
 
-    /// One job, with the reason why it waits; none where Slurm says that there is none.
+    /// The same, in full: more to carry, for people.
+    ///
+    /// # Errors
+    /// Where Slurm does not say.
+    pub async fn jobs_in_full(&self) -> Result<Vec<Job>, Failure> {
+        self.in_full("list Slurm's jobs", &[]).await
+    }
+
+    /// One job in full; none where Slurm says that there is none.
     ///
     /// # Errors
     /// Where Slurm does not say.
     pub async fn job(&self, id: u32) -> Result<Option<Job>, Failure> {
         let step = format!("look at job {id} in Slurm");
-        let only = format!("--jobs={id}");
-        let arguments =
-            ["--noheader", "--all", "--states=all", &only, "--format", FORMAT_WITH_REASON];
-        let text = match self.run(&step, "squeue", &arguments).await {
+        let jobs = match self.in_full(&step, &[&format!("--jobs={id}")]).await {
             Err(failure) if failure.said.contains(NO_SUCH_JOB) => return Ok(None),
             answer => answer?,
         };
-        // A job that was just forgotten is asked for as part of the whole list, which is empty.
-        if text.trim().is_empty() {
-            return Ok(None);
-        }
-        let job = Job::read_with_reason(&text).map_err(|e| self.odd(&step, "squeue", &e))?;
-        match job.id == id {
-            true => Ok(Some(job)),
-            false => Err(self.odd(&step, "squeue", &format!("it tells of job {}", job.id))),
+        // A job that was just forgotten is asked for as part of the whole list, which is empty; of
+        // an array's number, its tasks are told of.
+        match (jobs.is_empty(), jobs.into_iter().find(|job| job.id == id)) {
+            (true, _) => Ok(None),
+            (_, Some(job)) => Ok(Some(job)),
+            (false, None) => Err(self.odd(&step, "squeue", &"it tells of other jobs")),
         }
     }
 
@@ -69,6 +72,12 @@ impl Commands {
             }
             _ => Err(self.odd(&step, "squeue", &format!("{text:?} is no row of it"))),
         }
+    }
+
+    async fn in_full(&self, step: &str, only: &[&str]) -> Result<Vec<Job>, Failure> {
+        let arguments = ["--noheader", "--all", "--states=all", "--format", FORMAT_IN_FULL];
+        let text = self.run(step, "squeue", &[&arguments, only].concat()).await?;
+        Job::read_all_in_full(&text).map_err(|error| self.odd(step, "squeue", &error))
     }
 
     /// Takes a job off its nodes, to be started again later.
@@ -101,22 +110,27 @@ impl Commands {
         self.change(&step, &["update", &format!("jobid={job}"), &comment]).await
     }
 
-    /// Keeps a waiting job off nodes, besides those that it is kept off already. Returns whether
-    /// that is more than before.
+    /// Keeps a waiting job off more nodes, and lets it on others again, besides those that it is
+    /// kept off already. Returns whether that changed anything.
     ///
     /// # Errors
     /// Where there is no such job, or Slurm did not confirm it.
-    pub async fn exclude_nodes(&self, job: u32, nodes: &HostList) -> Result<bool, Failure> {
-        let step = format!("keep job {job} off {nodes} in Slurm");
+    pub async fn exclude_nodes(
+        &self,
+        job: u32,
+        more: &BTreeSet<String>,
+        less: &BTreeSet<String>,
+    ) -> Result<bool, Failure> {
+        let step = format!("say in Slurm where job {job} may not be");
         let known = self.job(job).await?;
         let known = known.ok_or_else(|| self.odd(&step, "squeue", &"there is no such job"))?;
-        let before: BTreeSet<_> = known.excluded.iter().collect();
-        let all: BTreeSet<_> = before.iter().copied().chain(nodes.iter()).collect();
-        if all.len() == before.len() {
+        let before: BTreeSet<_> = known.excluded.iter().map(str::to_owned).collect();
+        let after: BTreeSet<_> = before.union(more).filter(|node| !less.contains(*node)).collect();
+        if after.len() == before.len() && before.iter().all(|node| after.contains(node)) {
             return Ok(false);
         }
-        let all = HostList::from_names(all).map_err(|error| self.odd(&step, "squeue", &error))?;
-        let excluded = format!("excnodelist={all}");
+        let after = HostList::from_names(after).map_err(|e| self.odd(&step, "squeue", &e))?;
+        let excluded = format!("excnodelist={after}");
         self.change(&step, &["update", &format!("jobid={job}"), &excluded]).await?;
         Ok(true)
     }
@@ -125,7 +139,6 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::super::fake_slurm::FakeSlurm;
-    use super::*;
     use crate::text::job::Phase;
 
     #[tokio::test]
@@ -138,6 +151,7 @@ mod tests {
         assert!(called.contains("squeue --noheader --all --states=all"), "{called}");
         slurm.says("squeue", "");
         assert_eq!(slurm.commands().jobs().await.unwrap(), []);
+        assert_eq!(slurm.commands().jobs_in_full().await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -151,6 +165,7 @@ mod tests {
             let told = slurm.commands().jobs().await.unwrap_err();
             assert_eq!(told.step, "list Slurm's jobs");
             assert!(told.program.ends_with("/squeue"), "{told}");
+            assert!(slurm.commands().jobs_in_full().await.is_err(), "{script}");
             assert!(slurm.commands().job(7).await.is_err(), "{script}");
         }
         slurm.says("squeue", "what is this\n");
@@ -160,13 +175,16 @@ mod tests {
     #[tokio::test]
     async fn one_job_is_there_or_not() {
         let slurm = FakeSlurm::new();
-        slurm.says("squeue", "7|PENDING|1001|main||1:00|n4|launch failed requeued held\n");
+        slurm.says(
+            "squeue",
+            "7|PENDING|1001|main||1:00|n4|eve|\x1flaunch failed requeued held\x1e\n",
+        );
         let job = slurm.commands().job(7).await.unwrap().unwrap();
         assert_eq!(
             (job.phase(), job.reason.as_str()),
             (Phase::Waiting, "launch failed requeued held")
         );
-        assert!(slurm.called().contains(" --jobs=7 "), "{}", slurm.called());
+        assert!(slurm.called().contains(" --jobs=7\n"), "{}", slurm.called());
         assert!(slurm.commands().job(8).await.is_err(), "another job's row");
         slurm.runs("squeue", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
         assert_eq!(slurm.commands().job(7).await.unwrap(), None);
@@ -186,13 +204,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_is_kept_off_more_nodes_and_never_off_fewer() {
+    async fn a_job_is_kept_off_nodes_and_let_on_them_again_but_for_those_that_its_user_named() {
         let slurm = FakeSlurm::new();
-        slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|BeginTime\n");
+        slurm.says("squeue", "7|PENDING|1001|main||1:00|n[4-5]|eve|\x1fBeginTime\x1e\n");
         slurm.says("scontrol", "");
-        let nodes = |text: &str| text.parse::<HostList>().unwrap();
-        assert!(slurm.commands().exclude_nodes(7, &nodes("n2")).await.unwrap());
-        assert!(slurm.called().contains("update jobid=7 excnodelist=n[2,4-5]\n"));
-        assert!(!slurm.commands().exclude_nodes(7, &nodes("n5")).await.unwrap());
+        let nodes = |names: &str| names.split_terminator(',').map(str::to_owned).collect();
+        let commands = slurm.commands();
+        let exclude =
+            async |more, less| commands.exclude_nodes(7, &nodes(more), &nodes(less)).await.unwrap();
+        assert!(exclude("n2", "").await);
+        assert!(slurm.called().ends_with("update jobid=7 excnodelist=n[2,4-5]\n"));
+        assert!(!exclude("n5", "n3").await);
+        assert!(exclude("", "n4,n5").await);
+        assert!(slurm.called().ends_with("update jobid=7 excnodelist=\n"), "{}", slurm.called());
     }
 }

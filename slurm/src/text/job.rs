@@ -9,8 +9,9 @@ use super::{LONGEST_LINE, TextError, given, lines};
 /// user's number, partition, nodes, time left, nodes that it must not have.
 pub(crate) const FORMAT: &str = "%A|%T|%U|%P|%N|%L|%x";
 
-/// The same, and then the reason: Slurm's own word, or a plugin's sentence of any lines.
-pub(crate) const FORMAT_WITH_REASON: &str = "%A|%T|%U|%P|%N|%L|%x|%r";
+/// The same, and then user, constraint and reason: Slurm's own word, or a plugin's sentence of any
+/// lines. The signs that end a constraint and a row are in no feature's name.
+pub(crate) const FORMAT_IN_FULL: &str = "%A|%T|%U|%P|%N|%L|%x|%u|%f\x1f%r\x1e";
 
 /// A job that Slurm knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,11 @@ pub struct Job {
     pub left: TimeLeft,
     /// Nodes that it shall not be given.
     pub excluded: HostList,
-    /// Why it waits; only of a job that was asked for by its number.
+    /// Its user's name; as the rest, only where it was asked for in full.
+    pub user: String,
+    /// Its `--constraint`.
+    pub constraints: String,
+    /// Why it waits.
     pub reason: String,
 }
 
@@ -53,17 +58,26 @@ impl Job {
         lines(text).map(Self::read).collect()
     }
 
-    /// The one row of [`FORMAT_WITH_REASON`].
+    /// All rows of [`FORMAT_IN_FULL`]. No row at all is no job.
     ///
     /// # Errors
-    /// Where it is none.
-    pub fn read_with_reason(text: &str) -> Result<Self, TextError> {
-        let (row, reason) = match text.match_indices('|').nth(6) {
-            Some((at, _)) => (&text[..at], &text[at + 1..]),
-            None => (text, ""),
-        };
-        let words: Vec<_> = reason.split_whitespace().collect();
-        Ok(Self { reason: words.join(" "), ..Self::read(row.trim_start())? })
+    /// Where a row is none.
+    pub fn read_all_in_full(text: &str) -> Result<Vec<Self>, TextError> {
+        let rows = text.split('\x1e').map(str::trim_start).filter(|row| !row.is_empty());
+        rows.map(Self::read_in_full).collect()
+    }
+
+    fn read_in_full(row: &str) -> Result<Self, TextError> {
+        let odd = || TextError::new(row, "no user, constraint and reason");
+        let (row, reason) = row.split_once('\x1f').ok_or_else(odd)?;
+        let (more, _) = row.match_indices('|').nth(6).ok_or_else(odd)?;
+        let (user, constraints) = row[more + 1..].split_once('|').ok_or_else(odd)?;
+        Ok(Self {
+            user: user.to_owned(),
+            constraints: given(constraints).unwrap_or_default().to_owned(),
+            reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
+            ..Self::read(&row[..more])?
+        })
     }
 
     fn read(row: &str) -> Result<Self, TextError> {
@@ -89,6 +103,8 @@ impl Job {
             nodes: hosts(nodes).map_err(odd)?,
             left: TimeLeft::read(left),
             excluded: hosts(excluded).map_err(odd)?,
+            user: String::new(),
+            constraints: String::new(),
             reason: String::new(),
         })
     }
@@ -136,10 +152,14 @@ mod tests {
 
     #[test]
     fn a_reason_may_say_anything() {
-        let text = "8|PENDING|1001|main||1:00:00||burst_buffer/lua: a|b\n9|COMPLETED| c\n";
-        let job = Job::read_with_reason(text).unwrap();
-        assert_eq!((job.id, job.phase()), (8, Phase::Waiting));
-        assert_eq!(job.reason, "burst_buffer/lua: a|b 9|COMPLETED| c");
+        let text = "8|PENDING|1001|main||1:00:00||alice|a|b\x1fburst_buffer/lua: a|b\n\
+                    9|COMPLETED| c\x1e\n9|RUNNING|0|main|n2|1:00||root|(null)\x1fNone\x1e\n";
+        let jobs = Job::read_all_in_full(text).unwrap();
+        assert_eq!((jobs[0].id, jobs[0].phase()), (8, Phase::Waiting));
+        assert_eq!((jobs[0].user.as_str(), jobs[0].constraints.as_str()), ("alice", "a|b"));
+        assert_eq!(jobs[0].reason, "burst_buffer/lua: a|b 9|COMPLETED| c");
+        assert_eq!((jobs[1].user.as_str(), jobs[1].constraints.as_str()), ("root", ""));
+        assert_eq!(Job::read_all_in_full("\n").unwrap(), []);
     }
 
     #[test]
@@ -154,8 +174,8 @@ mod tests {
             "7|RUNNING|1001|main||59:58||\n",
         ] {
             assert!(Job::read_all(text).is_err(), "{text}");
+            assert!(Job::read_all_in_full(text).is_err(), "{text}");
         }
-        assert!(Job::read_with_reason("").is_err());
     }
 
     #[test]
@@ -172,15 +192,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_too_odd(text in "(.{0,30}\\|){0,8}.{0,30}") {
-            let _ = (Job::read_all(&text), Job::read_with_reason(&text));
+        fn no_text_is_too_odd(text in "(.{0,30}\\|){0,9}.{0,30}(\x1f.{0,9}\x1e){0,2}") {
+            let _ = (Job::read_all(&text), Job::read_all_in_full(&text));
         }
 
         #[test]
-        fn a_reason_never_changes_what_the_job_is(reason in "(?s).{0,60}") {
+        fn a_reason_never_changes_what_the_job_is(reason in "[^\x1e]{0,60}") {
             let row = "7|RUNNING|1001|main|n2|59:58|";
-            let job = Job::read_with_reason(&format!("{row}|{reason}")).unwrap();
-            let plain = Job { reason: String::new(), ..job };
+            let text = format!("{row}|alice|a&b\x1f{reason}\x1e\n");
+            let job = Job::read_all_in_full(&text).unwrap().remove(0);
+            prop_assert_eq!((job.user.as_str(), job.constraints.as_str()), ("alice", "a&b"));
+            let none = String::new;
+            let plain = Job { reason: none(), user: none(), constraints: none(), ..job };
             prop_assert_eq!(plain, Job::read_all(row).unwrap().remove(0));
         }
     }

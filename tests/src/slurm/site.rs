@@ -107,7 +107,7 @@ pub const CLUSTER: &str = "lab";
 const DEADLINE: u64 = 60;
 
 /// How long a node waits for its memory, in seconds: a test waits for it to be over.
-const NODE_DEADLINE: u64 = 15;
+const NODE_DEADLINE: u64 = 30;
 
 /// Four CPUs are claimed of a node's one, so that several jobs fit on it. Times are short where
 /// a test would wait for them: how soon a lost node is noticed, how long a job may ignore its end.
@@ -139,6 +139,8 @@ SlurmdParameters=config_overrides
 SlurmdTimeout=30
 MessageTimeout=10
 KillWait=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 UnkillableStepTimeout=20
 DefMemPerNode=100
 Include rampool.conf
@@ -151,6 +153,7 @@ Include rampool.conf
          RealMemory={memory} MemSpecLimit={kept} Feature={features} State=UNKNOWN
 PartitionName=main Nodes={compute} Default=YES MaxTime=1:00:00 State=UP OverSubscribe=NO
 PartitionName={SUSPENDING} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscribe=NO
+PartitionName={URGENT} Nodes={compute} MaxTime=1:00:00 State=UP OverSubscribe=NO PriorityTier=10
 "
     );
     text
@@ -161,6 +164,9 @@ pub const PROFILES: [&str; 4] = ["moreIOPS", "moreIOPS_safe", "lake", "lake_serv
 
 /// A partition that is said to suspend jobs.
 pub const SUSPENDING: &str = "debug";
+
+/// A partition whose jobs take the nodes of others', which are queued again.
+pub const URGENT: &str = "urgent";
 
 /// The site's, and that no systemd starts Slurm's daemons in a lab's node.
 fn cgroup_conf() -> String {
