@@ -226,12 +226,12 @@ fn a_job_waits_for_what_an_admin_has(slurm: &SlurmCluster) -> Result<()> {
     ensure!(findings.contains("8 licences rampool, but of the 400 MiB"), "{findings}");
     let job = submit(slurm, &["-N1", "-wn3"])?;
     // More often than a job may fail: lack of memory is no failure.
-    for times in 1..=5 {
+    for times in 1..=3 {
         until_waits(&job, times)?;
         // Slurm would let it wait for two minutes.
         job.update("StartTime=now")?;
     }
-    until_waits(&job, 6)?;
+    until_waits(&job, 4)?;
     slurm.cluster.rampool(&["down", "ours"])?.ok()?;
     job.update("StartTime=now")?;
     until_running(&job)?;

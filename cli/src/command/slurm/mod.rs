@@ -65,7 +65,7 @@ pub enum Hook {
     TaskProlog,
     /// A job has left this node: waits until the node's memory is free
     Epilog,
-    /// A job is over
+    /// A job is over: waits until donors outside of it have their memory back
     EpilogSlurmctld,
 }
 
