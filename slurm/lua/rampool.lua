@@ -26,20 +26,21 @@ local function read_facts(path)
 	local file = io.open(path)
 	if not file then return nil end
 	local facts = {
-		profiles = {}, own = {}, pool = {}, suspends = {},
+		profiles = {}, suspends = {},
 		exclusive = {}, defaults = {}, overhead_part = math.huge,
 	}
 	local whole, known_form
 	for line in file:lines() do
 		local word = {}
 		for w in line:gmatch("%S+") do word[#word + 1] = w end
-		if word[1] == "rampool-facts" then known_form = word[2] == "1"
+		if word[1] == "rampool-facts" then known_form = word[2] == "2"
 		elseif word[1] == "written" then facts.written = tonumber(word[2])
 		elseif word[1] == "fresh-for" then facts.fresh_for = tonumber(word[2])
 		elseif word[1] == "profile" then
 			facts.profiles[word[2]] = { lend = word[3], redundancy = word[4] }
 			facts.example = facts.example or word[2]
 		elseif word[1] == "lendable-mib" then
+			facts[word[2]] = {}
 			for i = 3, #word do
 				local count, mib = word[i]:match("^(%d+)x(%d+)$")
 				table.insert(facts[word[2]], { count = tonumber(count), bytes = tonumber(mib) * MIB })
@@ -233,8 +234,8 @@ local function check_capacity(job, wish, profile, facts)
 		refuse("rampool: redundancy=%s needs at least %d nodes: the job has %d",
 			redundancy, FEWEST[redundancy], most)
 	end
-	if not wish.size then return end
 	local lendable = facts[profile.lend]
+	if not (wish.size and lendable) then return end
 	local best = most_of(lendable, redundancy, fewest, most)
 	if bytes_of(wish.size) > best then
 		local who = profile.lend == "own" and "the nodes of this job" or "all donors together"

@@ -13,7 +13,7 @@ use crate::text::partition::MemoryShare;
 use crate::wish;
 
 /// Of the file's form: a script of another version takes the file for missing.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Whose memory a job's pool is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -60,6 +60,8 @@ pub struct Facts {
     pub fresh_for: Duration,
     /// The features.
     pub profiles: Vec<JobProfile>,
+    /// Whether every node was heard of: else nobody knows what is too much.
+    pub complete: bool,
     /// For each node of the cluster that lends to its own jobs: the most that it can, in bytes.
     pub own: Vec<u64>,
     /// For each donor outside of jobs: the most that it can lend, in bytes.
@@ -103,8 +105,10 @@ impl fmt::Display for Facts {
             writeln!(f, "size-mib {} {unit} {mib} {spares}", profile.name)?;
         }
         writeln!(f, "overhead-part {LENT_OVERHEAD_PART}")?;
-        writeln!(f, "lendable-mib own{}", counted(&self.own))?;
-        writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        if self.complete {
+            writeln!(f, "lendable-mib own{}", counted(&self.own))?;
+            writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        }
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
         }
@@ -152,6 +156,7 @@ mod tests {
                 size: PoolSize::PerNode(64 * MIB + 1),
                 spares: 1,
             }],
+            complete: true,
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
             pool: Vec::new(),
             suspending: vec!["debug".to_owned()],
@@ -161,7 +166,7 @@ mod tests {
         };
         assert_eq!(
             facts.to_string(),
-            "rampool-facts 1\n\
+            "rampool-facts 2\n\
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\

@@ -28,6 +28,7 @@ fn facts() -> Facts {
             profile("moreIOPS_safe", Lend::Own, Redundancy::Mirror),
             profile("lake", Lend::Pool, Redundancy::None),
         ],
+        complete: true,
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
         suspending: vec![site::SUSPENDING.to_owned()],

@@ -28,10 +28,6 @@ impl Jobs {
         let mut tick = tokio::time::interval(EVERY);
         loop {
             tick.tick().await;
-            // A node that was never heard of may lend much: nothing is better than too little.
-            if self.nodes.all().iter().any(|known| known.inventory.is_none()) {
-                continue;
-            }
             let text = self.facts().await.to_string();
             let file = path.clone();
             let written = tokio::task::spawn_blocking(move || replace(&file, &text)).await;
@@ -64,6 +60,8 @@ impl Jobs {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
+            // A node that was never heard of may lend much.
+            complete: self.nodes.all().iter().all(|known| known.inventory.is_some()),
             own: self.lendable(|_| true),
             pool: self.lendable(|node| self.is_donor_of_pools(node)),
             suspending: names(|partition| partition.suspends),
