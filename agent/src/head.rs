@@ -6,6 +6,7 @@ use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{FilesystemKind, Redundancy, VolumeLayout};
 
 use crate::abilities;
+use crate::headroom;
 use crate::mount;
 use crate::node::Node;
 use crate::outcome::Outcome;
@@ -24,10 +25,15 @@ pub struct Wanted {
     pub filesystem: FilesystemKind,
     /// Where it is mounted; empty for the usual place.
     pub point: PathBuf,
+    /// Whether it lends to the pool, whose job may use all other memory.
+    pub lends_to_job: bool,
 }
 
 /// Refuses with the first thing that is missing or in the way. Changes nothing.
 pub fn check(node: &Node, wanted: &Wanted) -> Outcome<()> {
+    if wanted.lends_to_job {
+        headroom::check(node)?;
+    }
     volume::refuse_pair(wanted.layout, wanted.redundancy)?;
     abilities::require_head(node, wanted.layout, wanted.redundancy, wanted.filesystem)?;
     if wanted.filesystem == FilesystemKind::None {

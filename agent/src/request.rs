@@ -104,6 +104,7 @@ pub fn check_head(request: v1::CheckHeadRequest) -> Outcome<head::Wanted> {
         redundancy: redundancy(request.redundancy()),
         filesystem: request.filesystem(),
         point: PathBuf::from(request.mount_point),
+        lends_to_job: request.lends_to_job,
     })
 }
 

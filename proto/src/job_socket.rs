@@ -26,6 +26,9 @@ pub const SOCKET: &str = "/run/rampool/jobs.sock";
 /// job's note has nothing for it.
 pub const NOTES: &str = "/run/rampool/jobs";
 
+/// Beside them, the folder where a node's Prolog leaves its word for the tasks of each job.
+pub const SIGNS: &str = "prolog";
+
 /// The longest question, its newline included.
 pub const LONGEST_QUESTION: usize = 32;
 

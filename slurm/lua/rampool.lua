@@ -27,21 +27,23 @@ local function read_facts(path)
 	local file = io.open(path)
 	if not file then return nil end
 	local facts = {
-		profiles = {}, own = {}, pool = {}, suspends = {},
+		profiles = {}, suspends = {},
 		exclusive = {}, defaults = {}, overhead_part = math.huge,
 	}
 	local whole, known_form
 	for line in file:lines() do
 		local word = {}
 		for w in line:gmatch("%S+") do word[#word + 1] = w end
-		if word[1] == "rampool-facts" then known_form = word[2] == "1"
+		if word[1] == "rampool-facts" then known_form = word[2] == "2"
 		elseif word[1] == "written" then facts.written = tonumber(word[2])
 		elseif word[1] == "fresh-for" then facts.fresh_for = tonumber(word[2])
 		elseif word[1] == "profile" then
 			facts.profiles[word[2]] = { lend = word[3], redundancy = word[4] }
 			facts.example = facts.example or word[2]
-		elseif word[1] == "licences" then facts.licences = tonumber(word[2])
+		elseif word[1] == "licences" then
+			facts.licences, facts.donors = tonumber(word[2]), tonumber(word[3])
 		elseif word[1] == "lendable-mib" then
+			facts[word[2]] = {}
 			for i = 3, #word do
 				local count, mib = word[i]:match("^(%d+)x(%d+)$")
 				table.insert(facts[word[2]], { count = tonumber(count), bytes = tonumber(mib) * MIB })
@@ -245,8 +247,8 @@ local function check_capacity(job, wish, profile, facts)
 		refuse("rampool: redundancy=%s needs at least %d nodes: the job has %d",
 			redundancy, FEWEST[redundancy], most)
 	end
-	if not wish.size then return end
 	local lendable = facts[profile.lend]
+	if not (wish.size and lendable) then return end
 	local best = most_of(lendable, redundancy, fewest, most)
 	if bytes_of(wish.size) > best then
 		local who = profile.lend == "own" and "the nodes of this job" or "all donors together"
@@ -262,9 +264,8 @@ local KEPT_OF_PIECE = 2 * MIB
 -- Jobs wait for donors outside by a licence for each GiB: so many are taken that the pool never has
 -- more, on however few donors it comes to lie.
 local function licences_of(size, redundancy, donors)
-	local fewest, pieces = FEWEST[redundancy] or 1, 0
-	for _, some in ipairs(donors) do pieces = pieces + some.count end
-	local all = size * fewest / data_pieces(redundancy, fewest) + pieces * KEPT_OF_PIECE
+	local fewest = FEWEST[redundancy] or 1
+	local all = size * fewest / data_pieces(redundancy, fewest) + donors * KEPT_OF_PIECE
 	return math.ceil(all / GIB)
 end
 
@@ -277,7 +278,7 @@ local function account(job, wish, profile, facts)
 		-- The hooks are told the licences too: a size of its own says that they are not it.
 		wish.size = wish.size or (profile.mib .. "M")
 		wish.given = true
-		licences = licences_of(bytes_of(wish.size), wish.redundancy or profile.redundancy, facts.pool)
+		licences = licences_of(bytes_of(wish.size), wish.redundancy or profile.redundancy, facts.donors)
 		if licences > facts.licences then
 			refuse("rampool: size=%s takes up to %d GiB of the donors' memory, and jobs may have %d: "
 				.. "ask for less", wish.size, licences, facts.licences)

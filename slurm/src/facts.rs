@@ -13,7 +13,7 @@ use crate::text::partition::MemoryShare;
 use crate::wish;
 
 /// Of the file's form: a script of another version takes the file for missing.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Whose memory a job's pool is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -60,10 +60,14 @@ pub struct Facts {
     pub fresh_for: Duration,
     /// The features.
     pub profiles: Vec<JobProfile>,
+    /// Whether every node was heard of: else nobody knows what is too much.
+    pub complete: bool,
     /// For each node of the cluster that lends to its own jobs: the most that it can, in bytes.
     pub own: Vec<u64>,
     /// For each donor outside of jobs: the most that it can lend, in bytes.
     pub pool: Vec<u64>,
+    /// How many donors outside of jobs there are.
+    pub donors: usize,
     /// How many licences there are of which jobs of donors outside take one for each GiB of memory;
     /// none: Slurm has no such licence, or did not say.
     pub licences: Option<u64>,
@@ -106,10 +110,12 @@ impl fmt::Display for Facts {
             writeln!(f, "size-mib {} {unit} {mib} {spares}", profile.name)?;
         }
         writeln!(f, "overhead-part {LENT_OVERHEAD_PART}")?;
-        writeln!(f, "lendable-mib own{}", counted(&self.own))?;
-        writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        if self.complete {
+            writeln!(f, "lendable-mib own{}", counted(&self.own))?;
+            writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
+        }
         if let Some(licences) = self.licences {
-            writeln!(f, "licences {licences}")?;
+            writeln!(f, "licences {licences} {}", self.donors)?;
         }
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
@@ -167,8 +173,10 @@ mod tests {
                     spares: 0,
                 },
             ],
+            complete: true,
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
             pool: vec![2048 * MIB; 2],
+            donors: 2,
             licences: Some(4),
             suspending: vec!["debug".to_owned()],
             exclusive: vec!["whole".to_owned()],
@@ -177,7 +185,7 @@ mod tests {
         };
         assert_eq!(
             facts.to_string(),
-            "rampool-facts 1\n\
+            "rampool-facts 2\n\
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\
@@ -187,7 +195,7 @@ mod tests {
              overhead-part 100\n\
              lendable-mib own 1x1024 2x512\n\
              lendable-mib pool 2x2048\n\
-             licences 4\n\
+             licences 4 2\n\
              suspends debug\n\
              exclusive whole\n\
              default-mib main cpu 2048\n\

@@ -54,8 +54,10 @@ fn facts() -> Facts {
             profile("moreIOPS_safe", Lend::Own, Redundancy::Mirror),
             profile("lake", Lend::Pool, Redundancy::None),
         ],
+        complete: true,
         own: [vec![16 * GIB; 6], vec![64 * GIB; 2]].concat(),
         pool: vec![100 * GIB; 4],
+        donors: 4,
         licences: Some(390),
         suspending: vec!["debug".to_owned()],
         exclusive: vec!["whole".to_owned()],
@@ -367,7 +369,7 @@ fn facts_that_cannot_be_believed_refuse_nothing() {
     let text = facts().to_string();
     let old = Facts { written: SystemTime::now() - Duration::from_secs(300), ..facts() };
     let torn = text.strip_suffix("end\n").unwrap().to_owned();
-    let newer = text.replace("rampool-facts 1", "rampool-facts 2");
+    let newer = text.replace("rampool-facts 2", "rampool-facts 3");
     for facts in [String::new(), torn, newer, old.to_string()] {
         let impossible = [("features", "moreIOPS"), ("comment", "rampool:size=9P")];
         let accepted = Outcome::Accepted("rampool:size=9P".to_owned());
@@ -379,6 +381,15 @@ fn facts_that_cannot_be_believed_refuse_nothing() {
     // A wrong line is refused all the same: that needs no facts.
     let wrong = gone.submit(&[("features", "moreIOPS"), ("comment", "rampool:size=1")]);
     assert!(matches!(wrong, Outcome::Refused(_)), "{wrong:?}");
+}
+
+#[test]
+fn where_a_node_was_never_heard_of_nothing_is_too_large() {
+    let submitter = Submitter::new(&Facts { complete: false, ..facts() }.to_string());
+    let large = [("features", "moreIOPS"), ("comment", "rampool:size=9P")];
+    assert_eq!(submitter.submit(&large), Outcome::Accepted("rampool:size=9P".to_owned()));
+    assert!(matches!(submitter.submit(&[("features", "moreIOPS|ssd")]), Outcome::Refused(_)));
+    assert_eq!(submitter.memory(&[("min_mem_per_node", "500")]), (Some(500 + TAKEN), None));
 }
 
 #[test]

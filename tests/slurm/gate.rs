@@ -23,13 +23,11 @@ fn no_line_runs_where_a_prolog_failed() -> Result<()> {
         let before = slurm.cluster.footprints()?;
         let n3 = slurm.cluster.node("n3");
         let own = n3.sh(&format!("cat {PROLOG}"))? + "\n";
-        for (what, prolog) in [
-            ("before it called rampool", FAILS_BEFORE),
-            ("within rampool", FAILS_WITHIN),
-            ("before it called rampool, again", FAILS_BEFORE),
-        ] {
+        for (what, prolog) in
+            [("before it called rampool", FAILS_BEFORE), ("within rampool", FAILS_WITHIN)]
+        {
             replace(slurm, prolog)?;
-            a_script(slurm).with_context(|| format!("a script, the Prolog failed {what}"))?;
+            scripts(slurm).with_context(|| format!("a script, the Prolog failed {what}"))?;
             tasks(slurm).with_context(|| format!("tasks, the Prolog failed {what}"))?;
             replace(slurm, &own)?;
             slurm.ensure_given_back(&before, SOON)?;
@@ -52,7 +50,26 @@ fn replace(slurm: &SlurmCluster, prolog: &str) -> Result<()> {
     n3.write_file(PROLOG, 0o755, prolog)
 }
 
-fn a_script(slurm: &SlurmCluster) -> Result<()> {
+/// Slurm mostly starts the script before it ends the job: only then the gate is tried.
+const ROUNDS: usize = 6;
+
+/// Until the gate was tried twice.
+fn scripts(slurm: &SlurmCluster) -> Result<()> {
+    let mut tried = 0;
+    for round in 1..=ROUNDS {
+        tried += usize::from(was_refused(slurm).with_context(|| format!("round {round}"))?);
+        if tried == 2 {
+            println!(
+                "its script was refused in 2 of {round} rounds, and ended before in the others"
+            );
+            return Ok(());
+        }
+    }
+    anyhow::bail!("Slurm started the script in {tried} of {ROUNDS} rounds alone")
+}
+
+/// Whether Slurm began with the script, so that it was refused. It never runs.
+fn was_refused(slurm: &SlurmCluster) -> Result<bool> {
     let script = format!("#!/bin/sh\n{TRACES}\nsrun sh -c '{TRACES}'\n");
     let job = slurm.submit(&["-N2", "-C", "moreIOPS", "--mem=200"], &script)?;
     // Slurm's own word where a Prolog fails, or ours, whichever is heard first.
@@ -62,10 +79,9 @@ fn a_script(slurm: &SlurmCluster) -> Result<()> {
     })?;
     until_drained(slurm)?;
     ensure!(traces(slurm)? == 0, "lines of its script ran");
-    // Slurm did start it: it is the gate that is tried here.
-    let output = slurm.cluster.node("n2").sh(&format!("cat /tmp/job-{}.out", job.id))?;
-    ensure!(output.contains("has no scratch on another of its nodes"), "{output:?}");
-    give_up(slurm, &job)
+    let output = slurm.cluster.node("n2").sh(&format!("cat /tmp/job-{}.out || true", job.id))?;
+    give_up(slurm, &job)?;
+    Ok(output.contains("has no scratch on another of its nodes"))
 }
 
 fn tasks(slurm: &SlurmCluster) -> Result<()> {

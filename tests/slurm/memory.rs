@@ -3,7 +3,6 @@
 //! other jobs there.
 
 use anyhow::{Context, Result, ensure};
-use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{Job, SlurmCluster, site};
 use rampool_e2e::until::until;
 
@@ -34,14 +33,13 @@ md5sum -c /tmp/sum
 #[ignore = "minutes: `make test-slurm`"]
 fn a_greedy_job_is_ended_by_its_own_limit() -> Result<()> {
     boot("memory", 2)?.run(|slurm| {
-        until_facts_are_known(slurm)?;
         let before = slurm.cluster.footprints()?;
         let alive = daemons(slurm)?;
         let bystander = start_bystander(slurm)?;
         // On its node, as far as there is room for both.
         for (asks, given) in [
             (&["--mem=100"][..], format!("MinMemoryNode={}M", 100 + TAKEN)),
-            (&["--mem-per-cpu=25", "-c4"], format!("MinMemoryCPU={}M", 25 + TAKEN.div_ceil(4))),
+            (&["--mem-per-cpu=50", "-c2"], format!("MinMemoryCPU={}M", 50 + TAKEN.div_ceil(2))),
             // What slurm.conf gives by default.
             (&[], format!("MinMemoryNode={}M", 100 + TAKEN)),
         ] {
@@ -52,16 +50,8 @@ fn a_greedy_job_is_ended_by_its_own_limit() -> Result<()> {
         bypassed(slurm).context("without its TaskProlog")?;
         let_go(slurm, &bystander)?;
         ensure!(daemons(slurm)? == alive, "a daemon was ended");
+        a_node_that_keeps_too_little_is_refused(slurm)?;
         slurm.ensure_given_back(&before, SOON)
-    })
-}
-
-/// job_submit.lua knows what nodes lend.
-fn until_facts_are_known(slurm: &SlurmCluster) -> Result<()> {
-    until("the facts are known", SOON, || {
-        let facts = slurm.cluster.node(CONTROLLER).sh(&format!("cat {} || true", site::FACTS))?;
-        let known = facts.contains("\ndefault-mib main node 100\n");
-        Ok(if known { Ok(()) } else { Err(facts) })
     })
 }
 
@@ -120,6 +110,29 @@ fn greedy(slurm: &SlurmCluster, node: &str, asks: &[&str], given: &str, kept: u6
     let log = slurm.cluster.node(node).sh("dmesg | grep -o 'constraint=[A-Z_]*' | sort -u")?;
     ensure!(log == "constraint=CONSTRAINT_MEMCG", "who ran out of memory: {log:?}");
     Ok(())
+}
+
+/// Alone, and with others: before anything is made.
+fn a_node_that_keeps_too_little_is_refused(slurm: &SlurmCluster) -> Result<()> {
+    slurm.until_idle(SOON)?;
+    let n3 = slurm.cluster.node("n3");
+    let restart = |floor: &str| -> Result<()> {
+        n3.sh(&format!("sed -i 's/^  floor: .*/  floor: {floor}/' /etc/rampool/agent.yaml"))?;
+        slurm.cluster.kill_program("n3", "rampool-agent")?;
+        slurm.cluster.start_agent("n3")
+    };
+    let floor = n3.sh("sed -n 's/^  floor: //p' /etc/rampool/agent.yaml")?;
+    restart("16MiB")?;
+    for options in [&["-N1", "-wn3"][..], &["-N2"]] {
+        let job = slurm.submit(&[options, &["-C", "moreIOPS"]].concat(), GREEDY)?;
+        let fields = job.until("refused", SOON, |fields| {
+            fields.get("AdminComment").contains("keeps 16 MiB of its memory for itself")
+        })?;
+        ensure!(fields.get("AdminComment").contains("memory.floor"), "{fields}");
+        job.cancel()?;
+        job.until_over(SOON)?;
+    }
+    restart(&floor)
 }
 
 /// The user has the program that asks for each task do nothing, as he may: it runs as himself.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::cluster::USER;
 use rampool_e2e::slurm::{SlurmCluster, site};
+use rampool_e2e::until::until;
 
 /// Lends this much of each node of the job.
 pub(crate) const PROFILES: &str =
@@ -29,7 +30,19 @@ echo end
 ";
 
 pub(crate) fn boot(name: &str, compute: u8) -> Result<SlurmCluster> {
-    SlurmCluster::builder(name, compute).profiles(PROFILES).keeping_facts().boot()
+    let slurm = SlurmCluster::builder(name, compute).profiles(PROFILES).keeping_facts().boot()?;
+    until_facts_are_whole(&slurm)?;
+    Ok(slurm)
+}
+
+/// What job_submit.lua must know to have jobs ask for what their nodes lend: what the controller
+/// heard of Slurm and of every node.
+fn until_facts_are_whole(slurm: &SlurmCluster) -> Result<()> {
+    until("the facts are whole", SOON, || {
+        let facts = slurm.cluster.node(CONTROLLER).sh(&format!("cat {} || true", site::FACTS))?;
+        let parts = ["\nlendable-mib own ", "\ndefault-mib main node 100\n"];
+        Ok(if parts.iter().all(|part| facts.contains(part)) { Ok(()) } else { Err(facts) })
+    })
 }
 
 #[test]
@@ -111,7 +124,7 @@ fn an_array_has_a_pool_a_task(slurm: &SlurmCluster) -> Result<()> {
     let script = "#!/bin/sh\ntouch $RAMPOOL_DIR/mine\nls $RAMPOOL_DIR | grep -c mine
 meet() { touch /tmp/$1-$SLURM_ARRAY_TASK_ID; until [ -e /tmp/$1-1 ] && [ -e /tmp/$1-2 ]; do sleep 0.3; done; }
 meet here\nmount | grep -c ' on /rampool/'\nmeet counted\n";
-    let options = ["-N1", "-wn2", "-C", "moreIOPS", "--array=1-2", "--mem=250"];
+    let options = ["-N1", "-wn2", "-C", "moreIOPS", "--array=1-2", "--mem=100"];
     let array = slurm.submit(&options, script)?;
     let listing = slurm.slurm(&["squeue", "-h", "-r", "-o", "%A"])?;
     ensure!(listing.lines().count() == 2, "{listing}");

@@ -31,10 +31,12 @@ fn facts() -> Facts {
             profile("moreIOPS_safe", Lend::Own, Redundancy::Mirror),
             profile("lake", Lend::Pool, Redundancy::None),
         ],
+        complete: true,
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
         // As many as slurm.conf has.
         licences: Some(1_000_000),
+        donors: 4,
         suspending: vec![site::SUSPENDING.to_owned()],
         exclusive: Vec::new(),
         defaults: Vec::new(),

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
 use rampool_proto::by_text::ByText;
+use rampool_proto::job_socket::SIGNS;
 use rampool_proto::pool_name::Assembly;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -86,16 +87,18 @@ fn path(node: &Node, id: u32) -> PathBuf {
     folder(node).join(id.to_string())
 }
 
-/// Makes the folder of the notes, which everybody may read, and removes drafts that an agent which
-/// was killed left in it.
+/// Makes the folder of the notes, and that of the Prolog's signs, which everybody may read, and
+/// removes drafts that an agent which was killed left of notes.
 pub fn prepare(node: &Node) -> Outcome<()> {
     let folder = folder(node);
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&folder)
-        .and_then(|()| fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)));
-    made.map_err(|error| refused(&folder, "make it", error))?;
+    for folder in [&folder, &node.roots.run.join(SIGNS)] {
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(folder)
+            .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)));
+        made.map_err(|error| refused(folder, "make it", error))?;
+    }
     let drafts = configfs::names(&folder).into_iter().filter(|name| name.starts_with(DRAFT));
     drafts.map(|name| folder.join(name)).try_for_each(|draft| remove_file(&draft).map(drop))
 }

@@ -34,7 +34,7 @@ fn a_pair_that_cannot_be_is_refused_beforehand(ring: &Ring<'_>) {
             layout: layout.into(),
             redundancy: redundancy.into(),
             filesystem: FilesystemKind::Xfs.into(),
-            mount_point: String::new(),
+            ..Default::default()
         })
     };
     for redundancy in [Redundancy::Mirror, Redundancy::Parity, Redundancy::DoubleParity] {

@@ -11,13 +11,10 @@ use rampool_proto::v1::{
     AdmitJobRequest, AdmitNodeRequest, Failure, FailureKind, HoldingKind, PoolId,
 };
 
-use super::{Jobs, Kept, runs, spec};
+use super::{Jobs, Kept, UNTIL_HEARD, runs, spec};
 use crate::agents::Call;
 use crate::pool::record::{Phase, PoolRecord};
 use crate::pool::{health, status};
-
-/// How long the other nodes of a job may take to be heard of by a controller that was just started.
-const UNTIL_HEARD: Duration = Duration::from_secs(5);
 
 /// What fails, in the failures of this room.
 const STEP: &str = "admit the job to the node";

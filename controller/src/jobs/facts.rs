@@ -12,7 +12,7 @@ use rampool_slurm::facts::{Facts, JobProfile, PoolSize};
 use rampool_slurm::text::partition::Partition;
 use rampool_slurm::wish::LICENCE;
 
-use super::Jobs;
+use super::{Jobs, UNTIL_HEARD};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(20);
@@ -28,18 +28,13 @@ impl Jobs {
     /// Keeps the file, until the process ends.
     pub async fn keep_facts(self: Arc<Self>) {
         let Some(path) = self.config.facts.clone() else { return };
+        // Nodes are heard of soon after the controller began; one that is down is not waited for.
+        self.comes_to_be(UNTIL_HEARD, || self.all_are_heard()).await;
         let mut pause = Duration::ZERO;
         loop {
             tokio::time::sleep(pause).await;
-            pause = AGAIN;
-            // A node that was never heard of may lend much: nothing is better than too little.
-            if self.nodes.all().iter().any(|known| known.inventory.is_none()) {
-                continue;
-            }
-            let (facts, complete) = self.facts().await;
-            if complete {
-                pause = EVERY;
-            }
+            let (facts, slurm_answers) = self.facts().await;
+            pause = if slurm_answers { EVERY } else { AGAIN };
             let text = facts.to_string();
             let file = path.clone();
             let written = tokio::task::spawn_blocking(move || replace(&file, &text)).await;
@@ -76,8 +71,10 @@ impl Jobs {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
             profiles: self.job_profiles().collect(),
+            complete: self.all_are_heard(),
             own: self.lendable(|_| true),
             pool: self.lent_to_jobs_elsewhere(),
+            donors: self.donors_of_pools().len(),
             licences: config.licenses(LICENCE),
             suspending: names(|partition| partition.suspends),
             exclusive: names(|partition| partition.gives_whole_nodes),
@@ -85,6 +82,11 @@ impl Jobs {
             default_partition: names(|partition| partition.is_default).pop(),
         };
         (facts, complete)
+    }
+
+    /// A node that was never heard of may lend much.
+    fn all_are_heard(&self) -> bool {
+        self.nodes.all().iter().all(|known| known.inventory.is_some())
     }
 
     fn job_profiles(&self) -> impl Iterator<Item = JobProfile> + '_ {

@@ -78,6 +78,9 @@ fn default_commands() -> PathBuf {
 /// Longer than Slurm's own KillWait (30 s), within which a job's processes are ended.
 const BUILT_IN_GRACE: Duration = Duration::from_secs(60);
 
+/// How long nodes that answer may take to be heard of by a controller that was just started.
+const UNTIL_HEARD: Duration = Duration::from_secs(5);
+
 /// All jobs that have a pool.
 pub struct Jobs {
     config: JobsConfig,

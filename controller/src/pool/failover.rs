@@ -169,6 +169,7 @@ impl Pools {
             layout: placement.layout,
             filesystem: placement.filesystem,
             mount_point: placement.mount_point.clone(),
+            lends_to_job: false,
         });
         self.env.agents.call(head, check, None).await.map(drop)
     }

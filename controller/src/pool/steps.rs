@@ -157,6 +157,7 @@ pub fn calls_of(
             layout: placement.layout,
             filesystem: placement.filesystem,
             mount_point: placement.mount_point.clone(),
+            lends_to_job: record.spec.job.is_some() && lends(record, node_of(step, record)),
         }),
         Step::CreateExport(number) => {
             let piece = record.member(number);

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rampool_proto::job_socket::SIGNS;
 use rampool_proto::v1::{Failure, FailureKind};
 
 /// What a sign says.
@@ -44,7 +45,7 @@ pub(super) struct Signs(PathBuf);
 impl Signs {
     /// Those in the folder of the node's agent.
     pub(super) fn of(agent: &Path) -> Self {
-        Self(agent.join("prolog"))
+        Self(agent.join(SIGNS))
     }
 
     fn path(&self, job: u32) -> PathBuf {
