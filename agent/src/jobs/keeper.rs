@@ -112,7 +112,7 @@ async fn hear(news: Option<&mut News>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -277,7 +277,8 @@ mod tests {
             let left = left(slurms, taken, room);
             let all = slurms.min(room);
             if left > 0 {
-                prop_assert!(left + taken <= all && all - left - taken < MIB && left % MIB == 0);
+                prop_assert!(left + taken <= all && all - left - taken < MIB);
+                prop_assert!(left.is_multiple_of(MIB));
             } else {
                 prop_assert!(all < taken + MIB);
             }
