@@ -49,8 +49,8 @@ n1     256 MiB  ok           the head's own piece
 #[test]
 fn list_of_jobs_says_why_each_waits() {
     let expected = "\
-JOB  USER   STATE    NODES   POOL        LEFT  WHY
-17   alice  PENDING  -       -              -  its pool failed: n3: log in: refused; Slurm starts it when its time has come
+JOB  USER   STATE    NODES   POOL         LEFT  WHY
+17   alice  PENDING  -       -               -  its pool failed: n3: log in: refused; Slurm starts it when its time has come
 18   bob    RUNNING  n[2-3]  job-18-1  57m 55s  job-18-1.1 is mounted at /rampool/18 on n2
 ";
     assert_eq!(shown(&Jobs::from(samples::jobs())), expected);

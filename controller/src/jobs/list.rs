@@ -241,7 +241,7 @@ mod tests {
     fn a_job_on_its_nodes_has_what_its_pool_is() {
         let pool = Some("job-7-1.1");
         let running = text(Some(&job("RUNNING", "None")), "rampool: its pool failed: x", pool);
-        assert!(running.starts_with("job-7-1.1 is mounted at"), "{running}");
+        assert_eq!(running, "job-7-1.1 is ready");
         let without = text(Some(&job("RUNNING", "None")), "", None);
         assert_eq!(without, "it is RUNNING and has no pool");
         let ending = text(Some(&job("COMPLETING", "None")), "rampool: refused on n3: x", pool);

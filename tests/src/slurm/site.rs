@@ -84,7 +84,7 @@ pub const CLUSTER: &str = "lab";
 const DEADLINE: u64 = 60;
 
 /// How long a node waits for its memory, in seconds: a test waits for it to be over.
-const NODE_DEADLINE: u64 = 15;
+const NODE_DEADLINE: u64 = 30;
 
 /// Four CPUs are claimed of a node's one, so that several jobs fit on it. Times are short where
 /// a test would wait for them: how soon a lost node is noticed, how long a job may ignore its end.
