@@ -62,7 +62,8 @@ fn begin_task(node: &Node, id: u32, uid: u32) -> Outcome<Task> {
     let mut note = require_own(node, id, uid)?;
     let begun = begin(node, &mut note);
     if let Err(why) = &begun {
-        note_refusal(node, note, why.to_string());
+        let words = [why.program.as_str(), &why.said].into_iter().filter(|word| !word.is_empty());
+        note_refusal(node, note, words.collect::<Vec<_>>().join(": "));
     }
     begun
 }

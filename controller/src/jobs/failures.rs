@@ -128,7 +128,8 @@ impl Jobs {
         self.comment(job, &text).await;
     }
 
-    /// Says something about a job where `scontrol show job` shows it.
+    /// Says something about a job where `scontrol show job` shows it: while it is not over, since
+    /// Slurm then takes no more comments.
     async fn comment(&self, job: u32, text: &str) {
         if let Err(failure) = self.slurm.comment_on_job(job, text).await {
             tracing::warn!(job, %failure, "the job's AdminComment does not say so: {text}");

@@ -121,6 +121,7 @@ impl Jobs {
             for node in left(record, jobs) {
                 self.note_left(record, &node);
             }
+            self.end_patience(record, jobs).await;
             self.give_up_failed(record, jobs).await;
         }
         self.note_ends(live, jobs);
@@ -146,7 +147,10 @@ impl Jobs {
     async fn give_up_failed(&self, record: &PoolRecord, jobs: &[Job]) {
         let Phase::Failed(failed) = &record.phase else { return };
         let Some(id) = runs::job_of(record) else { return };
-        let runs = jobs.iter().any(|job| job.id == id && job.phase() == SlurmPhase::OnNodes);
+        // One that ends already has had its try.
+        let runs = jobs
+            .iter()
+            .any(|job| job.id == id && job.phase() == SlurmPhase::OnNodes && !is_ending(job));
         let name = record.assembly.name.as_str();
         let is_new = self
             .locked(|kept| kept.failures.get(&id).is_none_or(|failures| failures.given_up != name));
@@ -158,6 +162,22 @@ impl Jobs {
         self.failed(id, &failure).await;
         if let Err(failure) = self.slurm.requeue(id).await {
             tracing::error!(job = id, %failure, "a job without its pool runs on");
+        }
+    }
+
+    /// Nothing of a job that ends waits for a silent donor: what it would still write is about to go,
+    /// and a process that waits so cannot be ended. Slurm drains a node for such a one.
+    async fn end_patience(&self, record: &PoolRecord, jobs: &[Job]) {
+        let id = runs::job_of(record);
+        let ends = jobs.iter().any(|job| Some(job.id) == id && is_ending(job));
+        let answers = |node: &str| self.nodes.get(node).is_some_and(|known| known.reachable());
+        let silent = record.members().find(|piece| !answers(&piece.donor));
+        let Some(silent) = silent.filter(|_| ends && record.phase == Phase::Ready) else { return };
+        let name = record.assembly.name.as_str();
+        let why = format!("its job ends, and {} is silent", silent.donor);
+        // What comes of it is in the pool's events.
+        if let Err(failure) = self.pools.fail_now(name, &why).await {
+            tracing::warn!(pool = name, %failure, "a silent donor is still waited for");
         }
     }
 
@@ -200,12 +220,17 @@ fn is_for_a_job(held: &Assembly, node: &str, jobs: &[Job]) -> bool {
     job.is_some_and(|job| job.phase() == SlurmPhase::OnNodes && job.nodes.contains(node))
 }
 
+/// Whether its processes are being ended, or have ended and its Epilogs run.
+fn is_ending(job: &Job) -> bool {
+    job.state == "COMPLETING"
+}
+
 /// The nodes that a job which ends has left: Slurm counts those alone whose Epilog is not over.
 /// Here are also those whose Epilog never says so: it does not run on a node that is lost, and it
 /// gives up where the controller does not answer.
 fn left(record: &PoolRecord, jobs: &[Job]) -> Vec<String> {
     let id = runs::job_of(record);
-    let ending = jobs.iter().find(|job| Some(job.id) == id && job.state == "COMPLETING");
+    let ending = jobs.iter().find(|job| Some(job.id) == id && is_ending(job));
     let Some(job) = ending else { return Vec::new() };
     runs::nodes_of(record).into_iter().filter(|node| !job.nodes.contains(node)).collect()
 }
