@@ -296,8 +296,8 @@ const LEASE: Duration = Duration::from_secs(90);
 fn ensure_unmounted_at_once(slurm: &SlurmCluster, pool: &str) -> Result<()> {
     let events = slurm.cluster.rampool_json(&["events", pool])?;
     let all = events["events"].as_array().into_iter().flatten();
-    let of_head = all.filter(|event| event["step"] == "unmount" && event["node"] == "n2");
-    let done = of_head.filter(|event| event["kind"] == "done").last().context("it is mounted")?;
+    let mut of_head = all.filter(|event| event["step"] == "unmount" && event["node"] == "n2");
+    let done = of_head.rfind(|event| event["kind"] == "done").context("it is mounted")?;
     let took = Duration::from_millis(done["took_ms"].as_u64().unwrap_or(u64::MAX));
     println!("its unmount took {:.1} s", took.as_secs_f64());
     ensure!(took < LEASE / 3, "{events}");

@@ -120,8 +120,7 @@ fn one_broken_node_is_left_out_of_the_next_try(slurm: &SlurmCluster) -> Result<(
     mend_all_but(slurm, &broken)?;
     ensure_says(&waits["text"], &format!("its pool failed: {broken}: "))?;
     ensure_says(&waits["text"], &format!("scontrol update jobid={} StartTime=now", job.id))?;
-    job.update("StartTime=now")?;
-    until_running(slurm, &job)?;
+    until_it_runs(slurm, &job)?;
     let runs = told(slurm, job.id)?;
     let pool = runs["pool"].as_str().unwrap_or_default();
     ensure!(pool.starts_with(&format!("job-{}-", job.id)) && runs["state"] == "RUNNING", "{runs}");
@@ -132,6 +131,20 @@ fn one_broken_node_is_left_out_of_the_next_try(slurm: &SlurmCluster) -> Result<(
     job.cancel()?;
     job.until_over(SOON)?;
     mend_all_but(slurm, "")
+}
+
+/// A machine that stalls may have a node silent, and the job queued again for that.
+fn until_it_runs(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
+    until(&format!("job {} runs", job.id), 2 * SOON, || {
+        let fields = job.show()?;
+        match (fields.get("JobState"), fields.get("Reason")) {
+            ("RUNNING", _) => return Ok(Ok(())),
+            ("PENDING", "BeginTime") => job.update("StartTime=now")?,
+            _ => {}
+        }
+        Ok(Err(fields))
+    })?;
+    until_running(slurm, job).map(drop)
 }
 
 /// With its user, and when Slurm ends it: the partition's hour.
@@ -171,8 +184,7 @@ fn held_after_three_tries_also_by_a_controller_that_was_killed(slurm: &SlurmClus
     mend_all_but(slurm, "")?;
     until_kept_off(&job, 0)?;
     slurm.slurm(&["scontrol", "release", &job.id.to_string()])?;
-    job.update("StartTime=now")?;
-    until_running(slurm, &job)?;
+    until_it_runs(slurm, &job)?;
     job.cancel()?;
     job.until_over(SOON).map(drop)
 }
