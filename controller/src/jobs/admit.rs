@@ -27,7 +27,7 @@ impl Jobs {
         let admitted = self.admit_to(job, &request).await;
         if let Err(failure) = &admitted {
             // Its Prolog fails: Slurm drains the node, and holds the job without a word of why.
-            self.say(job, format!("rampool: refused: {failure}")).await;
+            self.say_meanwhile(job, format!("rampool: refused: {failure}"));
         }
         admitted
     }

@@ -2,6 +2,7 @@
 //! reason where the job's user looks for it. Lack of memory is no failure: the job waits its turn.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::{Failure, FailureKind};
@@ -144,6 +145,12 @@ impl Jobs {
     pub(super) async fn say(&self, job: u32, text: String) {
         self.change(job, |failures| failures.said.clone_from(&text)).await;
         self.comment(job, &text).await;
+    }
+
+    /// The same, while a hook's time runs: Slurm may be slow to take it.
+    pub(super) fn say_meanwhile(self: &Arc<Self>, job: u32, text: String) {
+        let jobs = Arc::clone(self);
+        tokio::spawn(async move { jobs.say(job, text).await });
     }
 
     /// Says something about a job where `scontrol show job` shows it: while it is not over, since

@@ -20,7 +20,8 @@ impl Jobs {
         let patience = Duration::from_secs(request.patience_seconds.into());
         self.nodes.refresh(&[node.to_owned()]).await;
         if let Some(why) = self.refused_on(node, job) {
-            self.say(job, format!("rampool: refused: {node}: a task had no scratch: {why}")).await;
+            let text = format!("rampool: refused: {node}: a task had no scratch: {why}");
+            self.say_meanwhile(job, text);
         }
         let live = self.live(job);
         let Some(record) = live.filter(|record| record.involves(node)) else {
