@@ -17,7 +17,7 @@ use super::Jobs;
 const EVERY: Duration = Duration::from_secs(20);
 
 /// How soon again where Slurm was not heard: until then jobs take no licences.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// For how long it may be believed: a controller that is restarted meanwhile is no reason to accept
 /// what it would refuse.
@@ -53,16 +53,22 @@ impl Jobs {
     /// partition, nor takes licences.
     async fn facts(&self) -> (Facts, bool) {
         let said = async {
-            self.hear_of_slurms_nodes().await?;
-            Ok::<_, Failure>((self.slurm.partitions().await?, self.slurm.config().await?))
+            let partitions = self.slurm.partitions().await?;
+            // Licences count the memory of donors outside of jobs alone.
+            let licences = if self.donors_of_pools().is_empty() {
+                None
+            } else {
+                self.hear_of_slurms_nodes().await?;
+                self.slurm.config().await?.licenses(LICENCE)
+            };
+            Ok::<_, Failure>((partitions, licences))
         };
         let said = said.await.inspect_err(|failure| {
             tracing::warn!(%failure, "job_submit.lua is not told of partitions and licences");
         });
         let complete = said.is_ok();
-        let (partitions, config) = said.unwrap_or_default();
+        let (partitions, licences) = said.unwrap_or_default();
         let suspends = partitions.into_iter().filter(|partition| partition.suspends);
-        let licences = config.licenses(LICENCE);
         let facts = Facts {
             written: SystemTime::now(),
             fresh_for: FRESH_FOR,
