@@ -18,7 +18,7 @@ use super::{Jobs, UNTIL_HEARD};
 const EVERY: Duration = Duration::from_secs(20);
 
 /// How soon again where Slurm was not heard: until then jobs take no licences.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// For how long it may be believed: a controller that is restarted meanwhile is no reason to accept
 /// what it would refuse.
@@ -45,11 +45,15 @@ impl Jobs {
         }
     }
 
-    /// What is known, and whether that is all: where Slurm does not say, no job is refused for its
+    /// What is known, and whether Slurm answers: where it does not, no job is refused for its
     /// partition, takes licences, or asks for more memory than its user did.
     async fn facts(&self) -> (Facts, bool) {
+        // Licences count the memory of donors outside of jobs alone.
+        let donors = self.donors_of_pools();
         let said = async {
-            self.hear_of_slurms_nodes().await?;
+            if !donors.is_empty() {
+                self.hear_of_slurms_nodes().await?;
+            }
             Ok::<_, Failure>((self.slurm.partitions().await?, self.slurm.config().await?))
         };
         let said = said.await.inspect_err(|failure| {
@@ -57,7 +61,7 @@ impl Jobs {
                 %failure, "job_submit.lua is not told of partitions, licences and usual memory"
             );
         });
-        let complete = said.is_ok();
+        let slurm_answers = said.is_ok();
         let (partitions, config) = said.unwrap_or_default();
         let names = |is: fn(&Partition) -> bool| {
             let those = partitions.iter().filter(|partition| is(partition));
@@ -74,14 +78,14 @@ impl Jobs {
             complete: self.all_are_heard(),
             own: self.lendable(|_| true),
             pool: self.lent_to_jobs_elsewhere(),
-            donors: self.donors_of_pools().len(),
-            licences: config.licenses(LICENCE),
+            donors: donors.len(),
+            licences: config.licenses(LICENCE).filter(|_| !donors.is_empty()),
             suspending: names(|partition| partition.suspends),
             exclusive: names(|partition| partition.gives_whole_nodes),
             defaults: partitions.iter().filter_map(default).collect(),
             default_partition: names(|partition| partition.is_default).pop(),
         };
-        (facts, complete)
+        (facts, slurm_answers)
     }
 
     /// A node that was never heard of may lend much.
