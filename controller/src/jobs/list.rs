@@ -159,7 +159,10 @@ fn waits(job: &Job) -> String {
     match word(&job.reason) {
         "" => "Slurm did not look at it yet".to_owned(),
         "Resources" | "Priority" => "it waits for nodes with enough memory".to_owned(),
-        "Licenses" => "it waits for licences: more is asked by `-L` than is left".to_owned(),
+        "Licenses" => {
+            "it waits for licences: those of rampool count the memory of donors, which others have"
+                .to_owned()
+        }
         "BeginTime" => format!(
             "Slurm starts it when its time has come, after a failure in two minutes \
              (at once: scontrol update jobid={id} StartTime=now)"

@@ -17,6 +17,7 @@ use rampool_slurm::text::node::Node;
 use super::list::end_ms;
 use super::{BUILT_IN_GRACE, Jobs, admit, runs};
 use crate::clock::now_ms;
+use crate::pool::health;
 use crate::pool::record::{Phase, PoolRecord};
 
 /// How often Slurm is asked for jobs while there are pools of jobs: one short RPC.
@@ -176,16 +177,15 @@ impl Jobs {
         Ok(())
     }
 
-    /// Nothing of a job that ends waits for a silent donor: what it would still write is about to go,
+    /// Nothing of a job that ends waits for a lost donor: what it would still write is about to go,
     /// and a process that waits so cannot be ended. Slurm drains a node for such a one.
     async fn end_patience(&self, record: &PoolRecord, jobs: &[Job]) {
         let id = runs::job_of(record);
         let ends = jobs.iter().any(|job| Some(job.id) == id && is_ending(job));
-        let answers = |node: &str| self.nodes.get(node).is_some_and(|known| known.reachable());
-        let silent = record.members().find(|piece| !answers(&piece.donor));
-        let Some(silent) = silent.filter(|_| ends && record.phase == Phase::Ready) else { return };
+        let waited_for = health::waited_for(record, &|node| self.nodes.get(node));
+        let Some(donor) = waited_for.filter(|_| ends) else { return };
         let name = record.assembly.name.as_str();
-        let why = format!("its job ends, and {} is silent", silent.donor);
+        let why = format!("its job ends, and {donor} is lost");
         // What comes of it is in the pool's events.
         if let Err(failure) = self.pools.fail_now(name, &why).await {
             tracing::warn!(pool = name, %failure, "a silent donor is still waited for");

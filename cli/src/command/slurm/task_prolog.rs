@@ -1,5 +1,6 @@
 //! The last gate, before each task: no line of a user's program runs without its scratch, whatever
-//! became of the node's Prolog. Its output is for slurmstepd, which sets variables and prints lines of it in the job's own output.
+//! became of the node's Prolog. Its output is for slurmstepd, which sets variables of it and prints
+//! lines of it in the job's own output.
 
 use std::io::Write;
 

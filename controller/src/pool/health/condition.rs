@@ -5,6 +5,7 @@ use rampool_proto::v1::{
 };
 
 use crate::nodes::Known;
+use crate::planner::redundancy::is_redundant;
 use crate::pool::record::{Phase, PoolRecord};
 
 /// What became of one piece.
@@ -93,6 +94,19 @@ pub fn conditions(record: &PoolRecord, knows: &Knows<'_>) -> Vec<Condition> {
         }
     };
     record.members().enumerate().map(of).collect()
+}
+
+/// The donor for which whoever uses a pool waits, and without a sign of it: its head has no session
+/// with it, and its agent is silent too. A pool that bears the loss goes on without.
+#[must_use]
+pub fn waited_for<'a>(record: &'a PoolRecord, knows: &Knows<'_>) -> Option<&'a str> {
+    if record.phase != Phase::Ready || is_redundant(record.placement.redundancy()) {
+        return None;
+    }
+    let answers = |donor: &str| knows(donor).is_some_and(|known| known.reachable());
+    let pieces = record.members().zip(conditions(record, knows));
+    let mut cut = pieces.filter(|(_, condition)| matches!(condition, Condition::CutOff(_)));
+    cut.find(|(piece, _)| !answers(&piece.donor)).map(|(piece, _)| piece.donor.as_str())
 }
 
 /// Why a pool in use has lost a piece, if its node says so: the memory is gone, or its export.

@@ -11,7 +11,7 @@ mod last_word;
 mod verdict;
 
 pub use condition::{
-    Condition, Knows, conditions, holds, lacking_client, lost, lost_memory, volume,
+    Condition, Knows, conditions, holds, lacking_client, lost, lost_memory, volume, waited_for,
 };
 pub use last_word::have_all;
 pub use verdict::{GRACE_MS, Verdict, Watched, lost_spare, may_begin_anew};

@@ -211,6 +211,26 @@ fn a_stripe_waits_for_a_silent_donor_until_its_patience_ends() {
 }
 
 #[test]
+fn a_donor_is_waited_for_in_vain_where_neither_the_head_nor_anybody_else_hears_of_it() {
+    let (record, mut world) = stripe();
+    assert_eq!(waited_for(&record, &world.knows()), None);
+    world.silence("n3");
+    assert_eq!(waited_for(&record, &world.knows()), None, "its agent alone serves no data");
+    world.session("n3", "FAILED");
+    assert_eq!(waited_for(&record, &world.knows()), Some("n3"));
+    world.silence("n1");
+    assert_eq!(waited_for(&record, &world.knows()), None, "nobody says that it is waited for");
+    let (record, mut world) = stripe();
+    world.session("n3", "FAILED");
+    assert_eq!(waited_for(&record, &world.knows()), None, "it may be back any moment");
+    let record = self::record(Redundancy::Mirror, &["n2", "n3"], &[]);
+    let mut world = World::of(&record);
+    world.silence("n3");
+    world.session("n3", "FAILED");
+    assert_eq!(waited_for(&record, &world.knows()), None, "the other has all");
+}
+
+#[test]
 fn a_head_that_is_silent_or_was_booted_anew_does_not_make_the_data_lost() {
     let (record, mut world) = stripe();
     world.silence("n1");
