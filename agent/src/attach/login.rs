@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::outcome::{Outcome, refused};
 
 /// All logins run side by side, each with its own five seconds twice; the rest is for a busy node.
+/// Donors that are busy themselves have as long again.
 const LOGIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Logging out of a silent donor takes half a second once it is known to be silent, and the
@@ -106,6 +107,12 @@ pub(super) fn refusals(output: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// Whether a donor took the connection and did not answer the login within its time (iscsiadm's
+/// `ISCSI_ERR_PDU_TIMEOUT`): one that is down is not even connected to.
+pub(super) fn is_busy(reason: &str) -> bool {
+    reason.split_once(' ').is_some_and(|(code, _)| code == "11")
+}
+
 /// What to do about a reason that iscsiadm gave; the numbers are its exit codes.
 pub(super) fn advice(reason: &str, donor: &str) -> String {
     match reason.split_once(' ').map(|(code, _)| code) {
@@ -152,6 +159,9 @@ mod tests {
         let refusals = refusals(said);
         assert_eq!(refusals.len(), 2);
         assert!(refusals["iqn.2026-11.org.rampool:demo.3.n2"].starts_with("24 - "));
+        assert!(!is_busy(&refusals["iqn.2026-11.org.rampool:demo.3.n2"]));
+        let words = |code| (code, is_busy(&format!("{code} - iSCSI PDU timed out")));
+        assert_eq!([8, 11, 111].map(words), [(8, false), (11, true), (111, false)]);
         let reason = &refusals["iqn.2026-11.org.rampool:demo.3.n3"];
         assert_eq!(reason, "8 - connection timed out");
         assert!(advice(reason, "n3").contains("n3's data address"));

@@ -93,14 +93,23 @@ pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
 }
 
 /// In one go where these are all that there are records of; else one by one, so that nobody
-/// waits for a donor that is not meant.
+/// waits for a donor that is not meant. Those that are merely busy are given another chance.
 fn login(node: &Node, assembly: &Assembly, missing: &[Record<'_>]) -> Outcome<String> {
     let records = records::list(node).into_iter().filter(|(of, _)| of == assembly).count();
-    if records == missing.len() {
-        return login::login_to_all(node, assembly);
-    }
     let targets: Vec<_> = missing.iter().map(|record| record.iqn).collect();
-    login::login_to(node, assembly, &targets)
+    let said = match records == missing.len() {
+        true => login::login_to_all(node, assembly)?,
+        false => login::login_to(node, assembly, &targets)?,
+    };
+    let refusals = login::refusals(&said);
+    let busy = |target: &&str| refusals.get(*target).is_some_and(|why| login::is_busy(why));
+    let busy: Vec<_> = targets.into_iter().filter(busy).collect();
+    if busy.is_empty() {
+        return Ok(said);
+    }
+    tracing::info!(%assembly, targets = ?busy, "did not answer a login in time: once more");
+    // What was said of the others, and what is now said of these.
+    Ok(format!("{said}\n{}", login::login_to(node, assembly, &busy)?))
 }
 
 /// The targets to log in to, each checked to be of this assembly.
