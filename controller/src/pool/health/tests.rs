@@ -6,7 +6,7 @@ use rampool_proto::v1::{Holding, HoldingKind, Inventory, Placement, PoolId, Pool
 use super::*;
 use crate::nodes::{Contact, Known};
 use crate::planner::redundancy::bears;
-use crate::pool::health::have_all;
+use crate::pool::health::{have_all, waited_for};
 use crate::pool::record::{Replacing, samples};
 
 const NOW: u64 = 1_000_000;
