@@ -13,10 +13,10 @@ use rampool_agent::config::Config;
 use rampool_agent::node::Node;
 use rampool_agent::service::AgentService;
 use rampool_agent::{holdings, jobs, leave, news, protect, start};
+use rampool_proto::tls::{Gate, Role};
 use rampool_proto::v1::agent_server::AgentServer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::TcpListenerStream;
 use tracing_subscriber::EnvFilter;
 
 /// How long calls may go on when the agent is told to stop: less than systemd waits (90 s).
@@ -84,9 +84,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         tracing::info!(node = node.config.node, %listen, data = %node.config.data, "ready");
         let stopping = Arc::clone(&node);
         let serving = credentials
-            .server()?
-            .add_service(AgentServer::new(AgentService::new(Arc::clone(&node))))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            .server()
+            .add_service(AgentServer::with_interceptor(
+                AgentService::new(Arc::clone(&node)),
+                Gate::new("agent", &[Role::Controller]),
+            ))
+            .serve_with_incoming_shutdown(credentials.incoming(listener), async move {
                 told_to_stop().await;
                 stopping.stop();
             });

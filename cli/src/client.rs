@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use rampool_proto::config_file;
-use rampool_proto::tls::TlsFiles;
+use rampool_proto::tls::{Dial, Role, TlsFiles};
 use rampool_proto::v1::controller_client::ControllerClient;
 use rampool_proto::v1::{Failure, FailureKind};
 use serde::Deserialize;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::args::Global;
@@ -61,20 +61,20 @@ impl Way<'_> {
     }
 
     /// What can be dialled: our certificate has been read by then.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+    pub(crate) fn prepare(&self) -> Result<Dial, Failure> {
         let name = self.name()?;
         let credentials = self.tls.load().map_err(|error| {
             Failure::new(FailureKind::Failed, "read the client's certificate").saying(error)
         })?;
-        credentials.endpoint(self.address, name).map_err(|error| {
+        credentials.dial(self.address, name, Role::Controller).map_err(|error| {
             Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(&error))
         })
     }
 
     /// Connects.
-    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Channel, Failure> {
+    pub(crate) async fn connect(&self, dial: &Dial) -> Result<Channel, Failure> {
         let (address, name) = (self.address, self.name()?);
-        endpoint.connect().await.map_err(|error| {
+        dial.connect().await.map_err(|error| {
             Failure::new(FailureKind::Failed, format!("connect to the controller at {address}"))
                 .saying(chain(&error))
                 .advising(format!(
@@ -101,7 +101,7 @@ impl Controller {
         let address = global.controller.as_ref().unwrap_or(&config.controller);
         let way =
             Way { address, name: config.name.as_deref(), tls: &config.tls, file: &global.config };
-        let channel = way.dial(&way.endpoint()?).await?;
+        let channel = way.connect(&way.prepare()?).await?;
         let client = ControllerClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
         Ok(Self { peer: way.peer(), client })
     }

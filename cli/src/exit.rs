@@ -16,6 +16,8 @@ pub enum Exit {
     NotFound,
     /// Right, but not possible now: capacity, a name in use, a node away, a program missing.
     NotNow,
+    /// It is not the caller's to ask.
+    Denied,
     /// Left by Ctrl-C; the operation goes on in the controller.
     Interrupted,
 }
@@ -30,6 +32,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NotFound => 3,
             Self::NotNow => 4,
+            Self::Denied => 5,
             // As shells report a process that SIGINT ended: 128 + 2.
             Self::Interrupted => 130,
         }
@@ -44,6 +47,7 @@ impl From<&Failure> for Exit {
             FailureKind::Invalid => Self::Usage,
             FailureKind::NotFound => Self::NotFound,
             FailureKind::NotNow | FailureKind::Conflict => Self::NotNow,
+            FailureKind::Denied => Self::Denied,
             FailureKind::Failed
             | FailureKind::Busy
             | FailureKind::TimedOut
@@ -66,6 +70,7 @@ mod tests {
             (FailureKind::Busy, 1),
             (FailureKind::Conflict, 4),
             (FailureKind::TimedOut, 1),
+            (FailureKind::Denied, 5),
             (FailureKind::Unspecified, 1),
         ] {
             assert_eq!(Exit::from(&Failure::new(kind, "")).code(), code, "{kind:?}");

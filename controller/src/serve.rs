@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rampool_proto::tls::{Gate, Role};
 use rampool_proto::v1::controller_server::ControllerServer;
 use rampool_proto::v1::jobs_server::JobsServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 
 use crate::agents::{Agents, GrpcAgents};
 use crate::config::Config;
@@ -25,6 +25,12 @@ use crate::store::Store;
 /// Once stopped, calls in flight have so long to end. What operations have not done by then is
 /// in the store, and settled at the next start.
 const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Who may have pools made and taken down.
+const OPERATORS: Gate = Gate::new("controller", &[Role::Operator]);
+
+/// Who may speak for Slurm; a node's agent for that node alone.
+const HOOKS: Gate = Gate::new("controller about jobs", &[Role::Slurm, Role::Agent]);
 
 /// Runs the controller on `listener` until `stop` is cancelled.
 pub async fn run(
@@ -72,10 +78,13 @@ pub async fn run(
     tracing::info!(address = %listener.local_addr()?, "ready");
     let service = ControllerService::new(pools, nodes, jobs.clone(), stop.clone());
     let server = credentials
-        .server()?
-        .add_service(ControllerServer::new(service))
-        .add_service(JobsServer::new(JobsService(jobs)))
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop.clone().cancelled_owned());
+        .server()
+        .add_service(ControllerServer::with_interceptor(service, OPERATORS))
+        .add_service(JobsServer::with_interceptor(JobsService(jobs), HOOKS))
+        .serve_with_incoming_shutdown(
+            credentials.incoming(listener),
+            stop.clone().cancelled_owned(),
+        );
     let goodbye = async {
         stop.cancelled().await;
         tokio::time::sleep(GOODBYE).await;

@@ -92,6 +92,7 @@ fn kind_of(code: Code) -> FailureKind {
         }
         Code::DeadlineExceeded => FailureKind::TimedOut,
         Code::AlreadyExists => FailureKind::Conflict,
+        Code::PermissionDenied | Code::Unauthenticated => FailureKind::Denied,
         _ => FailureKind::Failed,
     }
 }
@@ -103,6 +104,7 @@ fn code_of(kind: FailureKind) -> Code {
         FailureKind::NotNow | FailureKind::Busy => Code::FailedPrecondition,
         FailureKind::Conflict => Code::AlreadyExists,
         FailureKind::TimedOut => Code::DeadlineExceeded,
+        FailureKind::Denied => Code::PermissionDenied,
         FailureKind::Failed | FailureKind::Unspecified => Code::Internal,
     }
 }

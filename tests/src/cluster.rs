@@ -50,7 +50,7 @@ impl Admin {
         let controller = NodeId::new(1)?.management_addr();
         let tls = credentials.folder().display().to_string();
         let text =
-            format!("controller: {controller}:7701\nname: {CONTROLLER}\n{}", tls_yaml(&tls, ADMIN));
+            format!("controller: {controller}:7701\nname: {CONTROLLER}\n{}", tls_yaml(&tls, "operator-admin"));
         let config = credentials.folder().join("client.yaml");
         std::fs::write(&config, text).context("write the admin's configuration")?;
         let rampool = programs::path("rampool")?;
@@ -66,7 +66,8 @@ pub struct Builder {
     init: Init,
     profiles: String,
     more: String,
-    parties: Vec<&'static str>,
+    /// Role and name of each.
+    parties: Vec<(&'static str, &'static str)>,
 }
 
 impl Cluster {
@@ -80,7 +81,7 @@ impl Cluster {
             init: Init::Plain,
             profiles: String::new(),
             more: String::new(),
-            parties: vec!["controller", ADMIN],
+            parties: vec![("controller", "controller"), ("operator", ADMIN)],
         }
     }
 
@@ -221,10 +222,11 @@ impl Builder {
         self
     }
 
-    /// One more who talks to the controller from its own node, with a certificate of that name.
+    /// One more who talks to the controller from its own node, with a certificate of that role and
+    /// name.
     #[must_use]
-    pub fn party(mut self, name: &'static str) -> Self {
-        self.parties.push(name);
+    pub fn party(mut self, role: &'static str, name: &'static str) -> Self {
+        self.parties.push((role, name));
         self
     }
 
@@ -270,7 +272,7 @@ impl Builder {
     ) -> Result<rampool_lab::Builder> {
         for node in NodeId::first(self.nodes) {
             let address = node.data_addr().to_string();
-            let files = pki.issue(&node.to_string(), std::slice::from_ref(&address))?;
+            let files = pki.issue("agent", &node.to_string(), std::slice::from_ref(&address))?;
             lab = lab
                 .persist_file_on(node, "/etc/rampool/tls/ca.pem", 0o644, files.ca)
                 .persist_file_on(node, "/etc/rampool/tls/node.pem", 0o644, files.cert)
@@ -278,8 +280,8 @@ impl Builder {
                 .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, agent_yaml(node));
         }
         let first = NodeId::new(1)?;
-        for party in &self.parties {
-            let files = pki.issue(party, &[CONTROLLER.to_owned()])?;
+        for (role, party) in &self.parties {
+            let files = pki.issue(role, party, &[CONTROLLER.to_owned()])?;
             lab = lab
                 .persist_file_on(first, format!("/etc/rampool/tls/{party}.pem"), 0o644, files.cert)
                 .persist_file_on(first, format!("/etc/rampool/tls/{party}.key"), 0o600, files.key);

@@ -38,9 +38,10 @@ impl Credentials {
     }
 
     /// Issues a certificate for `name`, reachable at `addresses`.
-    pub fn issue(&self, name: &str, addresses: &[String]) -> Result<Files> {
+    pub fn issue(&self, role: &str, name: &str, addresses: &[String]) -> Result<Files> {
         let folder = self.folder().display().to_string();
-        let mut arguments = vec!["issue", name, "--dir", &folder];
+        let party = format!("{role}={name}");
+        let mut arguments = vec!["issue", &party, "--dir", &folder];
         for address in addresses {
             arguments.extend(["--address", address]);
         }
@@ -51,8 +52,8 @@ impl Credentials {
         };
         Ok(Files {
             ca: read("ca.pem".into())?,
-            cert: read(format!("{name}.pem"))?,
-            key: read(format!("{name}.key"))?,
+            cert: read(format!("{role}-{name}.pem"))?,
+            key: read(format!("{role}-{name}.key"))?,
         })
     }
 

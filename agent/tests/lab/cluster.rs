@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
+use rampool_proto::tls::{Dialling, Role};
 use rampool_lab::{Init, Lab, Node};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::create_export_request::Way;
@@ -196,18 +196,19 @@ impl Cluster {
     pub(crate) fn agent(&self, name: &str) -> Agent {
         let node = self.lab.node(name).unwrap().clone();
         let address = std::net::SocketAddr::from((node.management_addr(), 7702));
-        let endpoint = self.pki.credentials().endpoint(&address.to_string(), pki::NAME).unwrap();
+        let credentials = self.pki.credentials();
+        let dial = credentials.dial(&address.to_string(), pki::NAME, Role::Agent).unwrap();
         let lab = Arc::clone(&self.lab);
-        let connect = tower::service_fn(move |_| {
+        let connect = move || -> Dialling {
             let stream = lab.connect(address, Duration::from_secs(5));
-            async move {
+            Box::pin(async move {
                 let stream = stream.map_err(std::io::Error::other)?;
                 stream.set_nonblocking(true)?;
-                Ok::<_, std::io::Error>(TokioIo::new(tokio::net::TcpStream::from_std(stream)?))
-            }
-        });
+                tokio::net::TcpStream::from_std(stream)
+            })
+        };
         let guard = self.runtime.enter();
-        let client = AgentClient::new(endpoint.connect_with_connector_lazy(connect));
+        let client = AgentClient::new(dial.lazy_over(connect));
         drop(guard);
         Agent { runtime: Arc::clone(&self.runtime), client, name: name.to_owned(), node }
     }

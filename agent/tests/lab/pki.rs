@@ -1,7 +1,7 @@
 //! A cluster CA and one certificate that every process of a test uses.
 
-use rampool_proto::tls::{Credentials, TlsFiles};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rampool_proto::tls::{Credentials, Role, TlsFiles};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
 /// What the certificate is called by; connections say so whatever the address.
 pub(crate) const NAME: &str = "rampool-test";
@@ -20,7 +20,10 @@ impl Pki {
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_cert = ca.self_signed(&ca_key).unwrap();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        let roles = [Role::Controller, Role::Agent].map(Role::uri);
+        let uris = roles.map(|role| SanType::URI(role.as_str().try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
         let cert = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
         Self { ca: ca_cert.pem(), cert: cert.pem(), key: key.serialize_pem() }
     }

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::Failure;
 
 use crate::args::Format;
 use crate::exit::Exit;
-use crate::output::{self, MadeFiles};
-use crate::pki::{self, Address, Wanted};
+use crate::output::{self, CertificateReport, Certificates, MadeFiles};
+use crate::pki::{self, Address, Parties, Wanted};
 
 /// `rampool pki`.
 #[derive(Debug, Args)]
@@ -26,10 +25,12 @@ enum Action {
         /// The folder to make, mode 0700
         dir: PathBuf,
     },
-    /// Make a certificate and its key: DIR/NAME.pem and DIR/NAME.key
+    /// Make certificates and their keys: DIR/ROLE-NAME.pem and DIR/ROLE-NAME.key
     Issue {
-        /// The node's name, or that of the controller or of an admin; a list makes one for each
-        names: HostList,
+        /// For whom, as ROLE=NAMES: controller=mds1, agent=n[001-040] (its node's name),
+        /// operator=admin (a person), slurm=slurm (the hooks on slurmctld's host)
+        #[arg(required = true, value_name = "ROLE=NAMES")]
+        parties: Vec<Parties>,
         /// The CA's folder
         #[arg(long)]
         dir: PathBuf,
@@ -44,15 +45,40 @@ enum Action {
         #[arg(long)]
         force: bool,
     },
+    /// Make new certificates and keys in the place of those that end soon
+    Renew {
+        /// The CA's folder
+        #[arg(long)]
+        dir: PathBuf,
+        /// How many days before its end a certificate is renewed
+        #[arg(long, value_name = "DAYS", default_value_t = pki::DEFAULT_WITHIN)]
+        within: u16,
+        /// How many days the new ones are good for
+        #[arg(long, default_value_t = pki::DEFAULT_DAYS,
+              value_parser = clap::value_parser!(u16).range(1..=pki::MOST_DAYS))]
+        days: u16,
+    },
+    /// Say what certificates are for, and until when
+    Show {
+        /// Certificates, or the CA's folder
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
 }
 
 impl Pki {
-    /// Makes the files and names them.
+    /// Makes the files and names them, or says what they are.
     pub(super) fn run(self, format: Format) -> Result<Exit, Failure> {
         let files = match self.action {
             Action::Init { dir } => pki::init(&dir)?,
-            Action::Issue { names, dir, addresses, days, force } => {
-                pki::issue(&dir, &Wanted { names, addresses, days, force })?
+            Action::Issue { parties, dir, addresses, days, force } => {
+                pki::issue(&dir, &Wanted { parties, addresses, days, force })?
+            }
+            Action::Renew { dir, within, days } => pki::renew(&dir, within, days)?,
+            Action::Show { paths } => {
+                let certificates = pki::show(&paths)?.into_iter().map(CertificateReport::from);
+                output::print(&Certificates { certificates: certificates.collect() }, format)?;
+                return Ok(Exit::Done);
             }
         };
         output::print(&MadeFiles { files }, format)?;

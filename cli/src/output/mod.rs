@@ -24,7 +24,7 @@ pub use health::{HealthReport, MemberReport};
 pub use job::{JobReport, Jobs};
 pub use moment::Moment;
 pub use node::{Evacuated, HoldingReport, MemoryReport, NodeReport, Nodes};
-pub use pki::MadeFiles;
+pub use pki::{CertificateReport, Certificates, MadeFiles};
 pub use plan::{PieceReport, PlanReport};
 pub use pool::{
     DonorReport, PoolReport, Pools, PoolsInFull, Raised, Renewed, Settled, UsageReport,

@@ -143,6 +143,7 @@ impl Worded for FailureKind {
             Self::Busy => "busy",
             Self::Conflict => "conflict",
             Self::TimedOut => "timed_out",
+            Self::Denied => "denied",
         }
     }
 }

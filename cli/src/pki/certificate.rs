@@ -4,6 +4,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
+use rampool_proto::tls::Role;
 use time::{Duration, OffsetDateTime};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -58,26 +59,33 @@ pub(super) fn issuer(certificate: &str, key: &str) -> Result<Issuer<'static, Key
     Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)
 }
 
-/// A process's certificate.
-pub(super) fn process(
+/// Whom a certificate is for.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) roles: &'a [Role],
+    pub(super) name: &'a str,
+    pub(super) addresses: &'a [Address],
+}
+
+/// A party's certificate, and a new key.
+pub(super) fn of_party(
     issuer: &Issuer<'_, KeyPair>,
-    name: &str,
-    addresses: &[Address],
+    subject: &Subject<'_>,
     days: u16,
 ) -> Result<Made, Error> {
     let key = Key::new()?;
-    let certificate = process_params(name, addresses, days)?.signed_by(&key.0, issuer)?;
+    let certificate = params(subject, days)?.signed_by(&key.0, issuer)?;
     Ok(Made { certificate: certificate.pem(), key: key.pem() })
 }
 
-fn process_params(
-    name: &str,
-    addresses: &[Address],
-    days: u16,
-) -> Result<CertificateParams, Error> {
+fn params(subject: &Subject<'_>, days: u16) -> Result<CertificateParams, Error> {
+    let Subject { roles, name, addresses } = *subject;
     let mut params = good_for(i64::from(days));
     params.distinguished_name.push(DnType::CommonName, name);
     params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
+    for role in roles {
+        params.subject_alt_names.push(SanType::URI(role.uri().as_str().try_into()?));
+    }
     for address in addresses {
         let alternative = match address {
             Address::Ip(ip) => SanType::IpAddress(*ip),

@@ -5,12 +5,14 @@ fn days_from_now(moment: OffsetDateTime) -> i64 {
 }
 
 #[test]
-fn a_process_serves_and_dials_under_its_name_and_addresses_for_its_days() {
+fn a_party_serves_and_dials_in_its_role_under_its_name_and_addresses_for_its_days() {
     let addresses: Vec<Address> =
         ["10.0.0.1", "fd00::1", "n1.ib", "n1"].map(|a| a.parse().unwrap()).into();
-    let params = process_params("n1", &addresses, 90).unwrap();
+    let subject = Subject { roles: &[Role::Agent], name: "n1", addresses: &addresses };
+    let params = params(&subject, 90).unwrap();
     let expected = [
         SanType::DnsName("n1".try_into().unwrap()),
+        SanType::URI("rampool:agent".try_into().unwrap()),
         SanType::IpAddress("10.0.0.1".parse().unwrap()),
         SanType::IpAddress("fd00::1".parse().unwrap()),
         SanType::DnsName("n1.ib".try_into().unwrap()),
@@ -34,5 +36,6 @@ fn what_is_made_reads_back_as_a_p256_authority() {
     let made = authority().unwrap();
     let issuer = issuer(&made.certificate, &made.key).unwrap();
     assert_eq!(issuer.key().algorithm(), &PKCS_ECDSA_P256_SHA256);
-    assert!(process(&issuer, "n1", &[], 1).is_ok());
+    let subject = Subject { roles: &[Role::Operator], name: "admin", addresses: &[] };
+    assert!(of_party(&issuer, &subject, 1).is_ok());
 }

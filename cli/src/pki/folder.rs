@@ -55,6 +55,19 @@ impl Folder {
         Ok(())
     }
 
+    /// The names of the parties that have a certificate here, in their order.
+    pub(super) fn names(&self) -> Result<Vec<String>, Failure> {
+        let failed = |error| failed("list the CA's folder", &self.0, error);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let party = name.to_str().and_then(|name| name.strip_suffix(".pem"));
+            names.extend(party.filter(|party| *party != super::CA).map(str::to_owned));
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Reads the certificate and key of that name.
     pub(super) fn read(&self, name: &str) -> Result<(String, Zeroizing<String>), Failure> {
         let [certificate, key] = self.paths(name);

@@ -1,46 +1,59 @@
-//! The cluster's CA and the certificates of its processes: what every connection between
+//! The cluster's CA and the certificates of its parties: what every connection between
 //! rampool's programs is proved by.
 //!
 //! All keys are ECDSA P-256. The CA is good for ten years and may sign only end certificates.
-//! A process's certificate is good for a year unless asked otherwise, for serving and dialling
-//! alike (a controller does both), and carries the process's name as a DNS name beside any
-//! addresses. Keys are files of mode 0600 in a folder of mode 0700; a file appears whole or not
+//! A party's certificate is good for a year unless asked otherwise, for serving and dialling
+//! alike (a controller does both), and carries what it may be ([`rampool_proto::tls::Role`]) and
+//! its name, as a DNS name beside any addresses. Keys are files of mode 0600 in a folder of mode 0700; a file appears whole or not
 //! at all, and one that is there is not replaced unasked.
 //!
 //! | module | idea |
 //! | --- | --- |
 //! | `certificate` | what is in the certificates |
 //! | `folder` | how the files are kept |
+//! | `party` | for whom they are |
+//! | `renew` | new ones for those that end soon |
+//! | `show` | what they say |
 
 mod certificate;
 mod folder;
+mod party;
+mod renew;
+mod show;
 
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rampool_proto::hostlist::{HostList, check_name};
+use rampool_proto::hostlist::check_name;
+use rampool_proto::tls::Role;
 use rampool_proto::v1::{Failure, FailureKind};
 
-use folder::{Folder, Replace};
+pub use party::Parties;
+pub use renew::{DEFAULT_WITHIN, renew};
+pub use show::{Shown, days_left, show};
 
-/// How many days a process's certificate is good for, unless asked otherwise: long enough not
+use certificate::Subject;
+use folder::{Folder, Replace};
+use party::file_name;
+
+/// How many days a party's certificate is good for, unless asked otherwise: long enough not
 /// to be a chore, short enough that a stolen key dies.
 pub const DEFAULT_DAYS: u16 = 365;
 
 /// The most days one can ask for: the CA's own life.
 pub const MOST_DAYS: i64 = 3650;
 
-/// The CA's own file name, which no process's certificate may take.
+/// The CA's own file name.
 const CA: &str = "ca";
 
 /// Which certificates to make.
 #[derive(Debug)]
 pub struct Wanted {
-    /// For whom: one certificate each.
-    pub names: HostList,
-    /// By what else it is reached; only where there is one name.
+    /// For whom.
+    pub parties: Vec<Parties>,
+    /// By what else it is reached; only where there is one party.
     pub addresses: Vec<Address>,
     /// How many days they are good for.
     pub days: u16,
@@ -82,31 +95,31 @@ pub fn issue(dir: &Path, wanted: &Wanted) -> Result<Vec<PathBuf>, Failure> {
     let folder = Folder::open(dir)?;
     let replace = if wanted.force { Replace::Always } else { Replace::Never };
     if replace == Replace::Never {
-        for name in wanted.names.iter() {
-            folder.refuse_existing(name)?;
+        for (role, name) in parties(wanted) {
+            folder.refuse_existing(&file_name(role, name))?;
         }
     }
     let (certificate, key) = folder.read(CA)?;
     let issuer = certificate::issuer(&certificate, &key)
         .map_err(|error| failed("read the CA", error).by(dir.display().to_string()))?;
     let mut files = Vec::new();
-    for name in wanted.names.iter() {
-        let made = certificate::process(&issuer, name, &wanted.addresses, wanted.days)
-            .map_err(|error| failed(&format!("make the certificate of {name}"), error))?;
-        files.extend(folder.write(name, &made, replace)?);
+    for (role, name) in parties(wanted) {
+        let subject = Subject { roles: &[role], name, addresses: &wanted.addresses };
+        let made = certificate::of_party(&issuer, &subject, wanted.days)
+            .map_err(|error| failed(&format!("make the certificate of {role} {name}"), error))?;
+        files.extend(folder.write(&file_name(role, name), &made, replace)?);
     }
     Ok(files)
 }
 
+fn parties(wanted: &Wanted) -> impl Iterator<Item = (Role, &str)> {
+    wanted.parties.iter().flat_map(|some| some.names.iter().map(|name| (some.role, name)))
+}
+
 fn check(wanted: &Wanted) -> Result<(), Failure> {
-    let invalid = |said: &str| {
-        Err(Failure::new(FailureKind::Invalid, "read what certificates are wanted").saying(said))
-    };
-    if wanted.names.contains(CA) {
-        return invalid("the name \"ca\" is the CA's own");
-    }
-    if wanted.names.len() > 1 && !wanted.addresses.is_empty() {
-        return invalid("several names cannot share an --address; issue them one by one");
+    if parties(wanted).count() > 1 && !wanted.addresses.is_empty() {
+        return Err(Failure::new(FailureKind::Invalid, "read what certificates are wanted")
+            .saying("several parties cannot share an --address; issue them one by one"));
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod jobs;
 pub mod look;
 mod nodes;
 mod outcome;
+mod pki;
 pub mod plain;
 mod plan;
 mod pools;

@@ -9,7 +9,7 @@ use super::look::{Look, Tone};
 use super::plain::one_line;
 use super::pools::state;
 use super::redundancy::Volume;
-use crate::output::{Failed, MadeFiles, PoolReport, Raised, Renewed, Report, Settled};
+use crate::output::{Failed, PoolReport, Raised, Renewed, Report, Settled};
 
 impl Report for Raised {
     fn text(&self, look: &Look) -> String {
@@ -73,12 +73,6 @@ fn alerts_and_remarks(pool: &PoolReport, look: &Look) -> String {
         let _ = writeln!(out, "remark: {}", one_line(remark));
     }
     out
-}
-
-impl Report for MadeFiles {
-    fn text(&self, _: &Look) -> String {
-        self.files.iter().map(|file| format!("{}\n", file.display())).collect()
-    }
 }
 
 /// People read failures on stderr; stdout has only the form for programs.

@@ -6,35 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rampool::pki::{self, Wanted};
-use rampool_proto::tls::{Credentials, TlsFiles};
+use rampool_proto::tls::{Credentials, Gate, Role, TlsFiles};
 use rampool_proto::v1::controller_server::ControllerServer;
 use rampool_proto::v1::jobs_server::JobsServer;
 use tokio::io::{AsyncBufReadExt, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::fake_controller::FakeController;
 use crate::fake_jobs::FakeJobs;
 
-/// A CA's folder with certificates for `names`, each also good for 127.0.0.1.
-pub(crate) fn authority(dir: &Path, names: &[&str]) -> PathBuf {
+/// A CA's folder with certificates for these (`ROLE=NAME`), each also good for 127.0.0.1.
+pub(crate) fn authority(dir: &Path, parties: &[&str]) -> PathBuf {
     let dir = dir.join("pki");
     pki::init(&dir).unwrap();
-    for name in names {
-        pki::issue(&dir, &wanted(name)).unwrap();
+    for party in parties {
+        let addresses = vec!["127.0.0.1".parse().unwrap()];
+        let parties = vec![party.parse().unwrap()];
+        let wanted = Wanted { parties, addresses, days: pki::DEFAULT_DAYS, force: false };
+        pki::issue(&dir, &wanted).unwrap();
     }
     dir
 }
 
-/// One certificate, by loopback address too.
-pub(crate) fn wanted(names: &str) -> Wanted {
-    let names: rampool_proto::hostlist::HostList = names.parse().unwrap();
-    let addresses = if names.len() == 1 { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() };
-    Wanted { names, addresses, days: pki::DEFAULT_DAYS, force: false }
-}
-
+/// The files of a party (`ROLE-NAME`).
 pub(crate) fn tls_files(pki: &Path, name: &str) -> TlsFiles {
     TlsFiles {
         ca: pki.join("ca.pem"),
@@ -47,8 +43,10 @@ pub(crate) fn tls_files(pki: &Path, name: &str) -> TlsFiles {
 pub(crate) async fn serve(credentials: &Credentials, fake: FakeController) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = credentials.server().unwrap().add_service(ControllerServer::new(fake));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let gate = Gate::new("controller", &[Role::Operator]);
+    let service = ControllerServer::with_interceptor(fake, gate);
+    let server = credentials.server().add_service(service);
+    tokio::spawn(server.serve_with_incoming(credentials.incoming(listener)));
     address
 }
 
@@ -67,10 +65,11 @@ pub(crate) fn serve_jobs(
     let listener = std::net::TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut server = credentials.server().unwrap();
+    let credentials = credentials.clone();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.spawn(async move {
-        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        let incoming = credentials.incoming(TcpListener::from_std(listener).unwrap());
+        let mut server = credentials.server();
         server.add_service(JobsServer::new(fake)).serve_with_incoming(incoming).await.unwrap();
     });
     Serving { address, runtime: Some(runtime) }
@@ -109,8 +108,8 @@ pub(crate) struct Said {
 impl Cluster {
     pub(crate) async fn with(fake: FakeController) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let pki = authority(dir.path(), &["controller", "admin"]);
-        let credentials = tls_files(&pki, "controller").load().unwrap();
+        let pki = authority(dir.path(), &["controller=mds1", "operator=admin"]);
+        let credentials = tls_files(&pki, "controller-mds1").load().unwrap();
         let address = serve(&credentials, fake.clone()).await;
         let cluster = Self { dir, fake, address };
         std::fs::write(cluster.config(), cluster.config_text()).unwrap();
@@ -123,9 +122,9 @@ impl Cluster {
 
     fn config_text(&self) -> String {
         let pki = self.dir.path().join("pki");
-        let tls = tls_files(&pki, "admin");
+        let tls = tls_files(&pki, "operator-admin");
         format!(
-            "controller: {}\nname: controller\ntls:\n  ca: {}\n  cert: {}\n  key: {}\n",
+            "controller: {}\nname: mds1\ntls:\n  ca: {}\n  cert: {}\n  key: {}\n",
             self.address,
             tls.ca.display(),
             tls.cert.display(),

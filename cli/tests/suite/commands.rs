@@ -137,26 +137,62 @@ async fn pki_makes_private_files_and_never_replaces_unasked() {
     let dir_text = dir.display();
     let said = run_alone(&format!("pki init {dir_text}")).await;
     assert_eq!((said.code, said.stdout), (0, format!("{dir_text}/ca.pem\n{dir_text}/ca.key\n")));
-    let issue = format!("pki issue n[1-2] --dir {dir_text}");
+    let issue = format!("pki issue agent=n[1-2] --dir {dir_text}");
     assert_eq!(run_alone(&issue).await.code, 0);
 
     let mode =
         |name: &str| std::fs::metadata(dir.join(name)).unwrap().permissions().mode() & 0o7777;
     assert_eq!(
-        (mode(""), mode("ca.key"), mode("n1.key"), mode("n2.pem")),
+        (mode(""), mode("ca.key"), mode("agent-n1.key"), mode("agent-n2.pem")),
         (0o700, 0o600, 0o600, 0o644)
     );
 
-    let key = std::fs::read(dir.join("n1.key")).unwrap();
+    let key = std::fs::read(dir.join("agent-n1.key")).unwrap();
     for line in [format!("pki init {dir_text}"), issue.clone()] {
         let said = run_alone(&line).await;
         assert_eq!(said.code, 4, "{line}: {said:?}");
         assert!(said.stderr.contains("it is there already"), "{said:?}");
     }
-    assert_eq!(std::fs::read(dir.join("n1.key")).unwrap(), key);
+    assert_eq!(std::fs::read(dir.join("agent-n1.key")).unwrap(), key);
     assert_eq!(run_alone(&format!("{issue} --force")).await.code, 0);
-    assert_ne!(std::fs::read(dir.join("n1.key")).unwrap(), key);
+    assert_ne!(std::fs::read(dir.join("agent-n1.key")).unwrap(), key);
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 6, "something was left behind");
+}
+
+#[tokio::test]
+async fn pki_renews_what_ends_soon_with_another_key_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("pki");
+    let dir_text = dir.display();
+    run_alone(&format!("pki init {dir_text}")).await;
+    let soon = format!("pki issue agent=n1 --dir {dir_text} --days 10 --address 10.0.0.1");
+    assert_eq!(run_alone(&soon).await.code, 0);
+    assert_eq!(run_alone(&format!("pki issue operator=admin --dir {dir_text}")).await.code, 0);
+    let shown = async || {
+        let said = run_alone(&format!("pki show {dir_text} -o json")).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap()["certificates"].take()
+    };
+    let before = shown().await;
+    assert_eq!(before[0]["roles"][0], "agent");
+    let days_left = |certificate: &serde_json::Value| certificate["days_left"].as_i64().unwrap();
+    // Whole days: what was issued a moment ago for ten has nine, or ten within its first second.
+    assert!([9, 10].contains(&days_left(&before[0])), "{before}");
+    let keys = || ["agent-n1.key", "operator-admin.key"].map(|key| std::fs::read(dir.join(key)));
+    let [of_n1, of_admin] = keys().map(Result::unwrap);
+
+    let said = run_alone(&format!("pki renew --dir {dir_text}")).await;
+    let files = format!("{dir_text}/agent-n1.pem\n{dir_text}/agent-n1.key\n");
+    assert_eq!((said.code, said.stdout), (0, files));
+    let after = shown().await;
+    assert!([364, 365].contains(&days_left(&after[0])), "{after}");
+    for same in ["file", "roles", "names", "addresses"] {
+        assert_eq!(after[0][same], before[0][same]);
+    }
+    assert_eq!(after[1], before[1]);
+    let [renewed, untouched] = keys().map(Result::unwrap);
+    assert_ne!(renewed, of_n1);
+    assert_eq!(untouched, of_admin);
 }
 
 #[tokio::test]
@@ -164,17 +200,25 @@ async fn pki_refuses_what_makes_no_sense() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("pki");
     let dir_text = dir.display();
-    let said = run_alone(&format!("pki issue n1 --dir {dir_text}")).await;
+    let said = run_alone(&format!("pki issue agent=n1 --dir {dir_text}")).await;
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("rampool pki init"), "{said:?}");
     run_alone(&format!("pki init {dir_text}")).await;
-    for names in ["ca", "../x", "N1", "n1 --days 0", "n1 --days 9999", "n[1-2] --address 10.0.0.1"]
-    {
-        let said = run_alone(&format!("pki issue {names} --dir {dir_text}")).await;
-        assert_eq!(said.code, 2, "{names}: {said:?}");
+    for wrong in [
+        "n1",
+        "root=n1",
+        "agent=../x",
+        "agent=N1",
+        "agent=n1 --days 0",
+        "agent=n1 --days 9999",
+        "agent=n[1-2] --address 10.0.0.1",
+        "controller=n1 agent=n1 --address 10.0.0.1",
+    ] {
+        let said = run_alone(&format!("pki issue {wrong} --dir {dir_text}")).await;
+        assert_eq!(said.code, 2, "{wrong}: {said:?}");
     }
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let said = run_alone(&format!("pki issue n1 --dir {dir_text}")).await;
+    let said = run_alone(&format!("pki issue agent=n1 --dir {dir_text}")).await;
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("chmod 0700"), "{said:?}");
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);

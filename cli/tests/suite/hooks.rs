@@ -30,16 +30,16 @@ impl Site {
     /// One whose controller is somewhere, and whose hooks wait no longer than some seconds.
     pub(crate) fn new(controller: &str, deadline: u64, agent: FakeAgent) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let pki = authority(dir.path(), &["controller", "slurm"]);
+        let pki = authority(dir.path(), &["controller=mds1", "slurm=slurm"]);
         let site = Self { dir, agent, controller: None };
         std::fs::create_dir(site.commands()).unwrap();
         site.scontrol(
             "case \"$*\" in *show*) echo NodeName=n3 State=IDLE ;; *) \
              printf '%s\\n' \"SLURM_CONF=$SLURM_CONF\" \"$@\" >>called ;; esac",
         );
-        let tls = tls_files(&pki, "slurm");
+        let tls = tls_files(&pki, "slurm-slurm");
         let text = format!(
-            "controller: {controller}\nname: controller\ncluster: spike\nfeatures: [moreIOPS]\n\
+            "controller: {controller}\nname: mds1\ncluster: spike\nfeatures: [moreIOPS]\n\
              deadline: {deadline}s\nnode_deadline: {deadline}s\ncommands: {}\n\
              tls: {{ca: {}, cert: {}, key: {}}}\n",
             site.commands().display(),
@@ -73,7 +73,7 @@ impl Site {
     }
 
     pub(crate) fn credentials(&self) -> Credentials {
-        tls_files(&self.dir.path().join("pki"), "controller").load().unwrap()
+        tls_files(&self.dir.path().join("pki"), "controller-mds1").load().unwrap()
     }
 
     pub(crate) fn config(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use rampool_proto::tls::{Credentials, TlsError};
+use rampool_proto::tls::{Credentials, Role, TlsError};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::{
     CreateExportRequest, Export, Failure, FailureKind, GetInventoryRequest, Inventory,
@@ -34,7 +34,7 @@ impl GrpcAgents {
     ) -> Result<Self, TlsError> {
         let mut clients = BTreeMap::new();
         for (node, address) in nodes {
-            let channel = credentials.lazy_channel(&address, &node)?;
+            let channel = credentials.dial(&address, &node, Role::Agent)?.lazy();
             clients.insert(node, AgentClient::new(channel));
         }
         Ok(Self { clients })

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::stream::{BoxStream, StreamExt};
+use rampool_proto::tls::{Peer, Role, peer};
 use rampool_proto::v1;
 use rampool_proto::v1::{Event, Failure, FailureKind};
 use tonic::{Request, Response, Status};
@@ -27,6 +28,31 @@ pub fn configured(jobs: Option<&Arc<Jobs>>) -> Result<&Arc<Jobs>, Failure> {
     })
 }
 
+/// Refuses a call about a whole job that does not come from slurmctld's host.
+fn of_slurm<T>(request: &Request<T>) -> Result<(), Failure> {
+    let peer = peer(request)?;
+    match peer.identity.is_one_of(&[Role::Slurm]) {
+        true => Ok(()),
+        false => Err(refused(peer, "a job as a whole is for Slurm's controller to speak of")),
+    }
+}
+
+/// Refuses a call about a node that comes neither from there nor from slurmctld's host.
+fn of_node<T>(request: &Request<T>, node: &str) -> Result<(), Failure> {
+    let peer = peer(request)?;
+    match peer.identity.is_agent_of(node) || peer.identity.is_one_of(&[Role::Slurm]) {
+        true => Ok(()),
+        false => Err(refused(peer, "an agent speaks for its own node alone").on(node)),
+    }
+}
+
+fn refused(peer: &Peer, rule: &str) -> Failure {
+    tracing::warn!(%peer, "a hook was refused: {rule}");
+    Failure::new(FailureKind::Denied, "hear of a job")
+        .saying(format!("{rule}: the caller is {peer}"))
+        .advising("`tls` in slurm.yaml names who a hook is: `rampool pki show` says what that may")
+}
+
 #[tonic::async_trait]
 impl v1::jobs_server::Jobs for JobsService {
     type StartJobStream = BoxStream<'static, Result<Event, Status>>;
@@ -35,6 +61,7 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::StartJobRequest>,
     ) -> Result<Response<Self::StartJobStream>, Status> {
+        of_slurm(&request)?;
         let (jobs, request) = (Arc::clone(self.jobs()?), request.into_inner());
         // A task of its own: of a caller who leaves before there are events to follow, it is the
         // events that know.
@@ -48,6 +75,7 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::AdmitNodeRequest>,
     ) -> Result<Response<v1::AdmitNodeResponse>, Status> {
+        of_node(&request, &request.get_ref().node)?;
         let mount_point = self.jobs()?.admit(request.into_inner()).await?;
         Ok(Response::new(v1::AdmitNodeResponse { mount_point }))
     }
@@ -56,6 +84,7 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::LeaveNodeRequest>,
     ) -> Result<Response<v1::LeaveNodeResponse>, Status> {
+        of_node(&request, &request.get_ref().node)?;
         let already = self.jobs()?.leave(request.into_inner()).await?;
         Ok(Response::new(v1::LeaveNodeResponse { already }))
     }
@@ -64,6 +93,7 @@ impl v1::jobs_server::Jobs for JobsService {
         &self,
         request: Request<v1::EndJobRequest>,
     ) -> Result<Response<v1::EndJobResponse>, Status> {
+        of_slurm(&request)?;
         self.jobs()?.end(&request.into_inner()).await?;
         Ok(Response::new(v1::EndJobResponse {}))
     }

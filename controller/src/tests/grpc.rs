@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use rampool_proto::tls::{Credentials, TlsFiles};
+use rampool_proto::tls::{Credentials, Gate, Role, TlsFiles};
 use rampool_proto::v1::agent_server::{Agent, AgentServer};
 use rampool_proto::v1::controller_client::ControllerClient;
+use rampool_proto::v1::jobs_client::JobsClient;
 use rampool_proto::v1::*;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -37,9 +37,11 @@ impl Authority {
         Self(Issuer::new(params, key), certificate.pem())
     }
 
-    fn issue(&self, folder: &Path, name: &str) -> TlsFiles {
+    fn issue(&self, folder: &Path, role: Role, name: &str) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let role = SanType::URI(role.uri().as_str().try_into().unwrap());
+        params.subject_alt_names.push(role);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let write = |ending: &str, text: String| {
             let path = folder.join(format!("{name}.{ending}"));
@@ -285,6 +287,14 @@ async fn listeners() -> (u16, Vec<TcpListener>) {
     }
 }
 
+fn serve_agent(files: &TlsFiles, agent: FakeAgent, listener: TcpListener) {
+    let credentials = files.load().unwrap();
+    let gate = Gate::new("agent", &[Role::Controller]);
+    let mut server = credentials.server();
+    let server = server.add_service(AgentServer::with_interceptor(agent, gate));
+    tokio::spawn(server.serve_with_incoming(credentials.incoming(listener)));
+}
+
 async fn cluster() -> Cluster {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
@@ -294,12 +304,7 @@ async fn cluster() -> Cluster {
     for (node, listener) in NODES.iter().zip(agents) {
         addresses.insert((*node).to_owned(), listener.local_addr().unwrap().ip().to_string());
         let agent = FakeAgent { node: (*node).to_owned(), nodes: Arc::clone(&fake) };
-        let mut server = authority.issue(folder.path(), node).load().unwrap().server().unwrap();
-        tokio::spawn(
-            server
-                .add_service(AgentServer::new(agent))
-                .serve_with_incoming(TcpIncoming::from(listener)),
-        );
+        serve_agent(&authority.issue(folder.path(), Role::Agent, node), agent, listener);
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -315,7 +320,7 @@ async fn cluster() -> Cluster {
         contact: String::new(),
         iqn_authority: "iqn.2026-11.org.rampool".into(),
         allow_swap: false,
-        tls: authority.issue(folder.path(), "controller"),
+        tls: authority.issue(folder.path(), Role::Controller, "controller"),
     };
     let stop = CancellationToken::new();
     let ended = tokio::spawn(serve::run(config, listener, stop.clone()));
@@ -324,12 +329,16 @@ async fn cluster() -> Cluster {
 
 impl Cluster {
     fn credentials(&self) -> Credentials {
-        self.authority.issue(self.folder.path(), "admin").load().unwrap()
+        self.authority.issue(self.folder.path(), Role::Operator, "admin").load().unwrap()
+    }
+
+    fn way(&self, credentials: &Credentials) -> Channel {
+        let address = self.address.to_string();
+        credentials.dial(&address, "controller", Role::Controller).unwrap().lazy()
     }
 
     fn client(&self) -> ControllerClient<Channel> {
-        let channel = self.credentials().lazy_channel(&self.address.to_string(), "controller");
-        ControllerClient::new(channel.unwrap())
+        ControllerClient::new(self.way(&self.credentials()))
     }
 }
 
@@ -449,24 +458,48 @@ async fn plaintext_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_ca_is_refused_and_so_is_none() {
+async fn a_certificate_of_another_ca_is_refused() {
     let cluster = cluster().await;
     let elsewhere = tempfile::tempdir().unwrap();
-    let mut stranger = Authority::new().issue(elsewhere.path(), "admin");
+    let mut stranger = Authority::new().issue(elsewhere.path(), Role::Operator, "admin");
     // It trusts the controller; the controller must not trust it.
-    stranger.ca = cluster.authority.issue(cluster.folder.path(), "admin").ca;
-    let address = cluster.address.to_string();
-    let channel = stranger.load().unwrap().lazy_channel(&address, "controller").unwrap();
-    ControllerClient::new(channel).list_pools(ListPoolsRequest {}).await.unwrap_err();
-
-    let ca = std::fs::read(stranger.ca).unwrap();
-    let tls = tonic::transport::ClientTlsConfig::new()
-        .ca_certificate(tonic::transport::Certificate::from_pem(ca))
-        .domain_name("controller");
-    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
-    let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+    stranger.ca = cluster.authority.issue(cluster.folder.path(), Role::Operator, "admin").ca;
+    let channel = cluster.way(&stranger.load().unwrap());
     ControllerClient::new(channel).list_pools(ListPoolsRequest {}).await.unwrap_err();
     cluster.client().list_pools(ListPoolsRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_service_is_for_its_roles_and_a_hook_speaks_for_its_own_node() {
+    let cluster = cluster().await;
+    let folder = tempfile::tempdir().unwrap();
+    let way = |role: Role, name: &str| {
+        cluster.way(&cluster.authority.issue(folder.path(), role, name).load().unwrap())
+    };
+    let denied = |status: Status, who: &str| {
+        assert_eq!(status.code(), Code::PermissionDenied, "{who}: {status}");
+    };
+    for (role, name) in [(Role::Agent, "n1"), (Role::Slurm, "ctl"), (Role::Controller, "other")] {
+        let mut client = ControllerClient::new(way(role, name));
+        denied(client.list_pools(ListPoolsRequest {}).await.unwrap_err(), name);
+    }
+    for (role, name) in [(Role::Operator, "admin"), (Role::Controller, "other")] {
+        let mut client = JobsClient::new(way(role, name));
+        denied(client.end_job(EndJobRequest::default()).await.unwrap_err(), name);
+    }
+    let mut n1 = JobsClient::new(way(Role::Agent, "n1"));
+    denied(n1.end_job(EndJobRequest::default()).await.unwrap_err(), "a node ends no job");
+    denied(n1.start_job(StartJobRequest::default()).await.unwrap_err(), "nor begins one");
+    let leave = |node: &str| LeaveNodeRequest { node: node.into(), ..Default::default() };
+    let admit = |node: &str| AdmitNodeRequest { node: node.into(), ..Default::default() };
+    denied(n1.leave_node(leave("n2")).await.unwrap_err(), "n2");
+    denied(n1.admit_node(admit("n2")).await.unwrap_err(), "n2");
+    // This controller knows no jobs: it says so to those who may ask.
+    let asked = n1.leave_node(leave("n1")).await.unwrap_err();
+    assert_eq!(asked.code(), Code::FailedPrecondition, "{asked}");
+    let mut slurm = JobsClient::new(way(Role::Slurm, "ctl"));
+    let asked = slurm.end_job(EndJobRequest::default()).await.unwrap_err();
+    assert_eq!(asked.code(), Code::FailedPrecondition, "{asked}");
 }
 
 #[tokio::test]
@@ -479,12 +512,8 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
     let port = listeners().await.0;
     let listener = TcpListener::bind(format!("127.0.0.9:{port}")).await.unwrap();
     let agent = FakeAgent { node: "n1".into(), nodes: Arc::clone(&cluster.fake) };
-    let mut server = cluster.authority.issue(folder.path(), "n2").load().unwrap().server().unwrap();
-    tokio::spawn(
-        server
-            .add_service(AgentServer::new(agent))
-            .serve_with_incoming(TcpIncoming::from(listener)),
-    );
+    let files = cluster.authority.issue(folder.path(), Role::Agent, "n2");
+    serve_agent(&files, agent, listener);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     cluster.address = listener.local_addr().unwrap();
     let config = Config {
@@ -499,7 +528,7 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
         contact: String::new(),
         iqn_authority: "iqn.2026-11.org.rampool".into(),
         allow_swap: false,
-        tls: cluster.authority.issue(folder.path(), "controller"),
+        tls: cluster.authority.issue(folder.path(), Role::Controller, "controller"),
     };
     cluster.stop = CancellationToken::new();
     cluster.ended = tokio::spawn(serve::run(config, listener, cluster.stop.clone()));

@@ -123,11 +123,11 @@ impl<'a> Jobs<'a> {
         step: &str,
         question: impl AsyncFn(Client, &str) -> Result<A, Trouble>,
     ) -> Result<A, Failure> {
-        let endpoint = self.way.endpoint()?;
+        let dial = self.way.prepare()?;
         let mut lost = None;
         loop {
             let attempt = async {
-                let channel = self.way.dial(&endpoint).await.map_err(Trouble::Lost)?;
+                let channel = self.way.connect(&dial).await.map_err(Trouble::Lost)?;
                 question(Client::new(channel), step).await
             };
             match timeout_at(self.end, attempt).await {

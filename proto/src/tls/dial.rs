@@ -1,0 +1,114 @@
+//! The way to a server, which must prove its name and its role.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::transport::{Channel, Endpoint, Error, Uri};
+use tower::{Service, service_fn};
+
+use super::{CONNECT_DEADLINE, Credentials, Identity, KEEPALIVE, Role, TlsError};
+
+/// Where a server can be reached, as whom. Nothing is dialled yet.
+#[derive(Clone)]
+pub struct Dial {
+    endpoint: Endpoint,
+    address: Arc<str>,
+    server: Server,
+}
+
+/// A stream that is being made.
+pub type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// Whom we expect there, and who we are.
+#[derive(Clone)]
+struct Server {
+    credentials: Credentials,
+    name: ServerName<'static>,
+    role: Role,
+}
+
+impl Credentials {
+    /// The way to `address` (host:port), where a server of this role answers, with `name` in
+    /// its certificate.
+    pub fn dial(&self, address: &str, name: &str, role: Role) -> Result<Dial, TlsError> {
+        // The streams that it is given are encrypted: to it there is nothing more to do.
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|_| TlsError::Address(address.to_owned()))?
+            .connect_timeout(CONNECT_DEADLINE)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .keep_alive_while_idle(true);
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| TlsError::Address(name.to_owned()))?;
+        let server = Server { credentials: self.clone(), name, role };
+        Ok(Dial { endpoint, address: address.into(), server })
+    }
+}
+
+impl Dial {
+    /// Connects now.
+    pub async fn connect(&self) -> Result<Channel, Error> {
+        self.endpoint.connect_with_connector(self.connector(self.by_tcp())).await
+    }
+
+    /// A channel that connects when first used, and again when broken.
+    #[must_use]
+    pub fn lazy(&self) -> Channel {
+        self.lazy_over(self.by_tcp())
+    }
+
+    /// The same by streams that are made elsewhere, as in another network namespace.
+    pub fn lazy_over(&self, streams: impl Fn() -> Dialling + Send + 'static) -> Channel {
+        self.endpoint.connect_with_connector_lazy(self.connector(streams))
+    }
+
+    fn by_tcp(&self) -> impl Fn() -> Dialling + Send + 'static {
+        let address = Arc::clone(&self.address);
+        move || {
+            let address = Arc::clone(&address);
+            Box::pin(async move { TcpStream::connect(&*address).await })
+        }
+    }
+
+    fn connector(
+        &self,
+        streams: impl Fn() -> Dialling + Send + 'static,
+    ) -> impl Service<
+        Uri,
+        Response = TokioIo<TlsStream<TcpStream>>,
+        Error = io::Error,
+        Future: Send,
+    > + Send
+    + 'static {
+        let server = self.server.clone();
+        service_fn(move |_| {
+            let (server, stream) = (server.clone(), streams());
+            async move { server.greet(stream.await?).await.map(TokioIo::new) }
+        })
+    }
+}
+
+impl Server {
+    async fn greet(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::clone(&self.credentials.current().client));
+        let stream = connector.connect(self.name.clone(), stream).await?;
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificate = certificates.first().ok_or_else(|| refused("it showed no certificate"))?;
+        let server = Identity::read(certificate).map_err(refused)?;
+        match server.is_one_of(&[self.role]) {
+            true => Ok(stream),
+            false => Err(refused(format!("who answers there is {server}, not the {}", self.role))),
+        }
+    }
+}
+
+fn refused(said: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, said.into())
+}
