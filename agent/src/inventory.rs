@@ -35,6 +35,7 @@ pub fn take(node: &Node) -> Outcome<Inventory> {
         holdings,
         load: load(),
         swap_total_bytes: swap_total()?,
+        certificate_ends_ms: node.config.tls.identity().map_or(0, |identity| identity.ends_ms()),
     })
 }
 

@@ -7,6 +7,7 @@ use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
 use rampool_proto::v1::{Duty, Finding, Inventory, Severity};
 
+use crate::clock::now_ms;
 use crate::nodes::Known;
 use crate::version;
 
@@ -25,6 +26,8 @@ pub fn examine(node: &Known, is_known: impl Fn(&Assembly) -> bool) -> Vec<Findin
     findings.extend(memory(node, inventory));
     findings.extend(orphans(&node.name, inventory, is_known));
     findings.extend(versions(inventory));
+    let whose = format!("agent={}", node.name);
+    findings.extend(certificate(inventory.certificate_ends_ms, now_ms(), &whose));
     let worst = findings.iter().map(Finding::severity).max().unwrap_or(Severity::Ok);
     if worst == Severity::Ok {
         findings.push(finding(Severity::Ok, "fit to be donor and head", ""));
@@ -173,6 +176,26 @@ fn versions(inventory: &Inventory) -> Option<Finding> {
     Some(finding(severity, text, "install the same version everywhere"))
 }
 
+/// A certificate that ends soon, or whose file cannot be read: with its end nobody takes its holder
+/// in any more. `whose` is what `rampool pki` calls it.
+#[must_use]
+pub fn certificate(ends_ms: u64, now_ms: u64, whose: &str) -> Option<Finding> {
+    let days = ends_ms.saturating_sub(now_ms) / MS_A_DAY;
+    let text = match ends_ms {
+        0 => format!("the certificate of {whose} cannot be read"),
+        _ if days >= SOON => return None,
+        _ => format!("the certificate of {whose} ends in {days} days"),
+    };
+    let fix = "rampool pki renew --dir DIR, and its new files in the places of the former: they are \
+               read without a restart";
+    Some(finding(Severity::Warning, text, fix))
+}
+
+/// A month, in days: renewing is somebody's work.
+const SOON: u64 = 30;
+
+const MS_A_DAY: u64 = 24 * 60 * 60 * 1000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +208,7 @@ mod tests {
         Inventory {
             node: "n1".into(),
             agent_version: version::OWN.into(),
+            certificate_ends_ms: now_ms() + 100 * MS_A_DAY,
             memory: Some(Memory {
                 available_bytes: 9,
                 lendable_bytes: 5,
@@ -223,6 +247,17 @@ mod tests {
         let found = examine(&node, |_| true);
         assert_eq!((found.len(), found[0].severity()), (1, Severity::Error));
         assert!(found[0].text.contains("connection refused"));
+    }
+
+    #[test]
+    fn a_certificate_is_spoken_of_a_month_before_its_end() {
+        let now = 1_000 * MS_A_DAY;
+        assert_eq!(certificate(now + 30 * MS_A_DAY, now, "agent=n1"), None);
+        let soon = certificate(now + 30 * MS_A_DAY - 1, now, "agent=n1").unwrap();
+        assert_eq!(soon.text, "the certificate of agent=n1 ends in 29 days");
+        assert!(certificate(0, now, "agent=n1").unwrap().text.contains("cannot be read"));
+        let found = findings(Inventory { certificate_ends_ms: now_ms(), ..well() });
+        assert_eq!((found.len(), found[0].severity()), (1, Severity::Warning));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub async fn run(
     tokio::spawn(reconcile::run(Arc::clone(&pools), Arc::clone(&nodes), agents, news));
 
     tracing::info!(address = %listener.local_addr()?, "ready");
-    let service = ControllerService::new(pools, nodes, jobs.clone(), stop.clone());
+    let service = ControllerService::new(pools, nodes, jobs.clone(), config.tls, stop.clone());
     let server = credentials
         .server()
         .add_service(ControllerServer::with_interceptor(service, OPERATORS))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::stream::{BoxStream, StreamExt};
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::Assembly;
+use rampool_proto::tls::TlsFiles;
 use rampool_proto::v1;
 use rampool_proto::v1::controller_server::Controller;
 use rampool_proto::v1::{
@@ -16,6 +17,7 @@ use rampool_proto::v1::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::clock::now_ms;
 use crate::doctor;
 use crate::jobs::Jobs;
 use crate::nodes::{Known, Nodes};
@@ -28,6 +30,7 @@ pub struct ControllerService {
     pools: Arc<Pools>,
     nodes: Arc<Nodes>,
     jobs: Option<Arc<Jobs>>,
+    tls: TlsFiles,
     stopping: CancellationToken,
 }
 
@@ -39,9 +42,10 @@ impl ControllerService {
         pools: Arc<Pools>,
         nodes: Arc<Nodes>,
         jobs: Option<Arc<Jobs>>,
+        tls: TlsFiles,
         stopping: CancellationToken,
     ) -> Self {
-        Self { pools, nodes, jobs, stopping }
+        Self { pools, nodes, jobs, tls, stopping }
     }
 
     /// A pool of a job ends with it at the latest.
@@ -205,6 +209,8 @@ impl Controller for ControllerService {
         if let Some(jobs) = &self.jobs {
             findings.extend(jobs.examine(&nodes, hooks).await);
         }
+        let ends_ms = self.tls.identity().map_or(0, |identity| identity.ends_ms());
+        findings.extend(doctor::certificate(ends_ms, now_ms(), "the controller"));
         Ok(Response::new(DoctorResponse { findings }))
     }
 

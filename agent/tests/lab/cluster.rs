@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rampool_proto::tls::{Dialling, Role};
+use rampool_proto::tls::{Credentials, Dialling, Role};
 use rampool_lab::{Init, Lab, Node};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::create_export_request::Way;
@@ -40,7 +40,7 @@ const NFS_SERVER: &str = "modprobe nfsd; mount -t nfsd nfsd /proc/fs/nfsd; \
 pub(crate) struct Cluster {
     // Dropped before the lab: connections end first.
     runtime: Arc<Runtime>,
-    pki: Pki,
+    pub(crate) pki: Pki,
     init: Init,
     /// Of each node, when its agent had just started.
     at_boot: Vec<String>,
@@ -83,6 +83,7 @@ impl Cluster {
         servers: &[&str],
     ) -> Self {
         let pki = Pki::make();
+        let party = pki.issue(Some(Role::Agent));
         let agent = env!("CARGO_BIN_EXE_rampool-agent");
         let mut builder = Lab::builder(name)
             .nodes(nodes)
@@ -90,8 +91,8 @@ impl Cluster {
             .init(init)
             .binaries([agent])
             .persist_file("/etc/rampool/pki/ca.pem", 0o644, pki.ca.as_bytes())
-            .persist_file("/etc/rampool/pki/agent.pem", 0o644, pki.cert.as_bytes())
-            .persist_file("/etc/rampool/pki/agent.key", 0o600, pki.key.as_bytes())
+            .persist_file("/etc/rampool/pki/agent.pem", 0o644, party.cert.as_bytes())
+            .persist_file("/etc/rampool/pki/agent.key", 0o600, party.key.as_bytes())
             .on_boot("modprobe -a sd_mod iscsi_tcp; mkdir -p /run/lock/iscsi");
         if init == Init::Systemd {
             builder = builder
@@ -194,9 +195,13 @@ impl Cluster {
     /// A client of the agent on a node, by a link that is never cut: a connection that stood still
     /// for a while may end just when its link is healed.
     pub(crate) fn agent(&self, name: &str) -> Agent {
+        self.agent_as(name, &self.pki.client(Some(Role::Controller)))
+    }
+
+    /// The same for whoever has these credentials.
+    pub(crate) fn agent_as(&self, name: &str, credentials: &Credentials) -> Agent {
         let node = self.lab.node(name).unwrap().clone();
         let address = std::net::SocketAddr::from((node.management_addr(), 7702));
-        let credentials = self.pki.credentials();
         let dial = credentials.dial(&address.to_string(), pki::NAME, Role::Agent).unwrap();
         let lab = Arc::clone(&self.lab);
         let connect = move || -> Dialling {

@@ -20,6 +20,7 @@ fn a_donor_lends_memory_and_gets_all_of_it_back() {
         a_local_piece_is_a_disk_of_the_node_itself,
         after_kill_9_the_agent_knows_again_and_ends_what_was_begun,
         serving::watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat,
+        serving::nobody_but_the_controller_is_obeyed,
         serving::a_caller_who_leaves_finds_the_export_made,
         serving::many_pools_at_a_time_never_get_more_than_there_is,
         shape::mkfs_takes_every_size_from_the_smallest_to_exbibytes,

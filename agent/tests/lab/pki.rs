@@ -1,36 +1,51 @@
-//! A cluster CA and one certificate that every process of a test uses.
+//! A cluster CA, and certificates of it for the parties of a test.
+
+use std::os::unix::fs::PermissionsExt;
 
 use rampool_proto::tls::{Credentials, Role, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 
-/// What the certificate is called by; connections say so whatever the address.
+/// What all of them are called by; connections say so whatever the address.
 pub(crate) const NAME: &str = "rampool-test";
 
-/// Texts of the three files.
+/// The CA.
 pub(crate) struct Pki {
+    issuer: Issuer<'static, KeyPair>,
     pub(crate) ca: String,
+}
+
+/// Texts of a party's two files.
+pub(crate) struct Party {
     pub(crate) cert: String,
     pub(crate) key: String,
 }
 
 impl Pki {
     pub(crate) fn make() -> Self {
-        let ca_key = KeyPair::generate().unwrap();
-        let mut ca = CertificateParams::new(Vec::new()).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_cert = ca.self_signed(&ca_key).unwrap();
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
-        let roles = [Role::Controller, Role::Agent].map(Role::uri);
-        let uris = roles.map(|role| SanType::URI(role.as_str().try_into().unwrap()));
-        params.subject_alt_names.extend(uris);
-        let cert = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
-        Self { ca: ca_cert.pem(), cert: cert.pem(), key: key.serialize_pem() }
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), ca }
     }
 
-    /// The client's side, read from files as any process reads them.
-    pub(crate) fn credentials(&self) -> Credentials {
-        use std::os::unix::fs::PermissionsExt;
+    /// The same, whose parties trust those of another.
+    pub(crate) fn trusting(self, other: &Self) -> Self {
+        Self { ca: other.ca.clone(), ..self }
+    }
+
+    pub(crate) fn issue(&self, role: Option<Role>) -> Party {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        let uri = |role: Role| SanType::URI(role.uri().as_str().try_into().unwrap());
+        params.subject_alt_names.extend(role.map(uri));
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Party { cert: cert.pem(), key: key.serialize_pem() }
+    }
+
+    /// A client of that role, by files that are read as any process reads them.
+    pub(crate) fn client(&self, role: Option<Role>) -> Credentials {
+        let party = self.issue(role);
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -40,8 +55,8 @@ impl Pki {
         };
         let files = TlsFiles {
             ca: write("ca.pem", &self.ca),
-            cert: write("cert.pem", &self.cert),
-            key: write("key.pem", &self.key),
+            cert: write("cert.pem", &party.cert),
+            key: write("key.pem", &party.key),
         };
         files.load().unwrap()
     }

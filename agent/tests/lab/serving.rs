@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use rampool_proto::tls::Role;
 use rampool_proto::v1::{Backend, FailureKind, HoldingKind};
 
 use crate::cluster::{Cluster, MIB, demo, export_request, pool};
+use crate::pki::Pki;
 
 pub(crate) fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat(cluster: &Cluster) {
     let agent = cluster.agent("n1");
@@ -33,6 +35,28 @@ pub(crate) fn watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat(
     let agent = cluster.start("n1");
     assert!(agent.export(Backend::RdMcp, 16).unwrap().already);
     agent.destroy().unwrap();
+}
+
+pub(crate) fn nobody_but_the_controller_is_obeyed(cluster: &Cluster) {
+    let node = cluster.agent("n1").node;
+    // grep ends with 1 where it finds none.
+    let count = "grep -c 'was refused' /var/log/rampool/agent.log || true";
+    let tries = || node.sh(count).unwrap().trim().parse::<usize>().unwrap();
+    let before = tries();
+    for role in [None, Some(Role::Agent), Some(Role::Operator), Some(Role::Slurm)] {
+        let agent = cluster.agent_as("n1", &cluster.pki.client(role));
+        let refused = agent.inventory().unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Denied, "{role:?}: {refused}");
+        let refused = agent.export(Backend::RdMcp, 16).unwrap_err();
+        assert_eq!(refused.kind(), FailureKind::Denied, "{role:?}: {refused}");
+    }
+    // Another CA's controller does not even come to speak.
+    let stranger = Pki::make().trusting(&cluster.pki);
+    let agent = cluster.agent_as("n1", &stranger.client(Some(Role::Controller)));
+    agent.inventory().unwrap_err();
+    let agent = cluster.agent("n1");
+    assert_eq!(agent.inventory().unwrap().holdings, []);
+    assert_eq!(tries() - before, 9, "a line for each try");
 }
 
 pub(crate) fn a_caller_who_leaves_finds_the_export_made(cluster: &Cluster) {

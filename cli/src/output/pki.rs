@@ -41,14 +41,13 @@ pub struct CertificateReport {
 
 impl From<Shown> for CertificateReport {
     fn from(Shown { file, identity }: Shown) -> Self {
-        let ends_ms = u64::try_from(identity.not_after).unwrap_or_default().saturating_mul(1000);
         Self {
             file,
             roles: identity.roles.iter().map(ToString::to_string).collect(),
+            ends_at: Moment::known(identity.ends_ms()),
             days_left: pki::days_left(identity.not_after),
             names: identity.names,
             addresses: identity.addresses,
-            ends_at: Moment::known(ends_ms),
         }
     }
 }

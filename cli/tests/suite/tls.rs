@@ -166,7 +166,7 @@ async fn a_certificate_that_ended_is_refused_and_a_renewed_one_is_taken_without_
     assert!(gets_through(served.dial(&admin, "mds1")).await);
 
     // The server's own.
-    let before = admin.identity();
+    let before = tls_files(&served.pki, "controller-mds1").identity().unwrap();
     let renew = format!("pki renew --within 400 --days 500 --dir {}", served.pki.display());
     assert_eq!(run_alone(&renew).await.code, 0);
     let seen = seen_of_server(&served).await;

@@ -368,6 +368,7 @@ async fn up_status_and_down_over_the_wire_right_after_the_start() {
         .unwrap()
         .into_inner();
     assert_eq!(findings.findings.len(), 1);
+    assert_eq!(findings.findings[0].severity(), Severity::Ok);
     let down = DownRequest { pool: "demo".into(), force: false };
     let gone = events(client.down(down).await.unwrap().into_inner()).await;
     assert_eq!(gone.last().unwrap().as_ref().unwrap().kind(), EventKind::Finished);

@@ -321,6 +321,7 @@ impl ModelNodes {
                 lent_bytes: lent,
             }),
             holdings: self.holdings(node),
+            certificate_ends_ms: u64::MAX,
             ..Inventory::default()
         })
     }

@@ -43,6 +43,12 @@ impl TlsFiles {
         Ok(Credentials { files: Arc::new(self.clone()), kept: Arc::new(Mutex::new(kept)) })
     }
 
+    /// Whom the certificate is for, as its file says now.
+    pub fn identity(&self) -> Result<Identity, TlsError> {
+        Identity::read(&certificates(&self.cert)?[0])
+            .map_err(|said| TlsError::Content { path: self.cert.clone(), said })
+    }
+
     /// What changes when any of the files is replaced or written.
     fn stamps(&self) -> [Stamp; 3] {
         [&self.ca, &self.cert, &self.key].map(|path| {
@@ -75,12 +81,6 @@ pub(super) struct Loaded {
 }
 
 impl Credentials {
-    /// Who we are.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.current().identity.clone()
-    }
-
     /// What the files say now. Files that are being replaced, or are wrong, leave what was.
     pub(super) fn current(&self) -> Arc<Loaded> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,8 +108,7 @@ impl Loaded {
             move |error: &dyn std::fmt::Display| TlsError::Content { path, said: error.to_string() }
         };
         let chain = certificates(&files.cert)?;
-        let identity = Identity::read(&chain[0])
-            .map_err(|said| TlsError::Content { path: files.cert.clone(), said })?;
+        let identity = files.identity()?;
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), ring.clone())
             .build()
             .map_err(|error| wrong(&files.ca)(&error))?;

@@ -106,6 +106,12 @@ impl Identity {
         Ok(identity)
     }
 
+    /// When the certificate ends, in milliseconds since 1970.
+    #[must_use]
+    pub fn ends_ms(&self) -> u64 {
+        u64::try_from(self.not_after).unwrap_or_default().saturating_mul(1000)
+    }
+
     /// Whether it may be one of these.
     #[must_use]
     pub fn is_one_of(&self, roles: &[Role]) -> bool {
