@@ -49,8 +49,10 @@ impl Admin {
     fn new(credentials: Credentials) -> Result<Self> {
         let controller = NodeId::new(1)?.management_addr();
         let tls = credentials.folder().display().to_string();
-        let text =
-            format!("controller: {controller}:7701\nname: {CONTROLLER}\n{}", tls_yaml(&tls, "operator-admin"));
+        let text = format!(
+            "controller: {controller}:7701\nname: {CONTROLLER}\n{}",
+            tls_yaml(&tls, "operator-admin")
+        );
         let config = credentials.folder().join("client.yaml");
         std::fs::write(&config, text).context("write the admin's configuration")?;
         let rampool = programs::path("rampool")?;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rampool_proto::tls::{Credentials, Dialling, Role};
 use rampool_lab::{Init, Lab, Node};
+use rampool_proto::tls::{Credentials, Dialling, Role};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{self, Backend, Export, Failure, FilesystemKind, PoolId, VolumeLayout};

@@ -2,8 +2,8 @@
 
 use rampool::args::Format;
 use rampool::output::{
-    Events, Failed, Findings, Jobs, MadeFiles, Nodes, PlanReport, PoolReport, Pools, ReapReport,
-    RecoverReport, Report, written,
+    CertificateReport, Certificates, Events, Failed, Findings, Jobs, MadeFiles, Moment, Nodes,
+    PlanReport, PoolReport, Pools, ReapReport, RecoverReport, Report, written,
 };
 use rampool::render::look::Look;
 use rampool_proto::v1::{
@@ -112,13 +112,31 @@ fn a_failure_is_as_documented() {
 
 #[test]
 fn made_files_are_as_documented() {
-    let files = vec!["/root/pki/n1.pem".into(), "/root/pki/n1.key".into()];
+    let files = vec!["/root/pki/agent-n1.pem".into(), "/root/pki/agent-n1.key".into()];
     assert_documented("Files that `pki` made", &MadeFiles { files });
 }
 
 #[test]
+fn certificates_are_as_documented() {
+    let certificate = CertificateReport {
+        file: "/root/pki/agent-n1.pem".into(),
+        roles: vec!["agent".into()],
+        names: vec!["n1".into()],
+        addresses: vec!["10.0.0.1".parse().unwrap()],
+        ends_at: Moment::known(1_826_884_800_000),
+        days_left: 364,
+    };
+    let certificates = Certificates { certificates: vec![certificate] };
+    assert_documented("Certificates that `pki` shows", &certificates);
+    let shown = printed(&certificates, Format::Table);
+    for word in ["/root/pki/agent-n1.pem", "10.0.0.1", "2027-11-22T12:00:00Z", "364"] {
+        assert!(shown.contains(word), "{shown}");
+    }
+}
+
+#[test]
 fn the_readme_tells_every_exit_code() {
-    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 130 |"] {
+    for code in ["| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 5 |", "| 130 |"] {
         assert!(README.contains(code), "{code}");
     }
 }

@@ -79,12 +79,8 @@ impl Dial {
     fn connector(
         &self,
         streams: impl Fn() -> Dialling + Send + 'static,
-    ) -> impl Service<
-        Uri,
-        Response = TokioIo<TlsStream<TcpStream>>,
-        Error = io::Error,
-        Future: Send,
-    > + Send
+    ) -> impl Service<Uri, Response = TokioIo<TlsStream<TcpStream>>, Error = io::Error, Future: Send>
+    + Send
     + 'static {
         let server = self.server.clone();
         service_fn(move |_| {
@@ -100,7 +96,8 @@ impl Server {
         let connector = TlsConnector::from(Arc::clone(&self.credentials.current().client));
         let stream = connector.connect(self.name.clone(), stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let certificate = certificates.first().ok_or_else(|| refused("it showed no certificate"))?;
+        let certificate =
+            certificates.first().ok_or_else(|| refused("it showed no certificate"))?;
         let server = Identity::read(certificate).map_err(refused)?;
         match server.is_one_of(&[self.role]) {
             true => Ok(stream),

@@ -56,7 +56,8 @@ impl SlurmCluster {
     #[must_use]
     pub fn with_donors(name: &str, compute: u8, donors: u8) -> Builder {
         let nodes = compute + donors + 1;
-        let rampool = Cluster::builder(name, nodes).party("slurm", PARTY).controller(&site::jobs_yaml());
+        let rampool =
+            Cluster::builder(name, nodes).party("slurm", PARTY).controller(&site::jobs_yaml());
         let rampool = rampool.memory_mib(MEMORY_MIB);
         Builder { rampool, compute, donors, kept_mib: 0, licences: None }
     }
