@@ -1,6 +1,8 @@
 //! `rampool-agent`: reads its configuration, makes the kernel ready, and serves until it is told
 //! to stop. What it made in the kernel stays.
 
+#![forbid(unsafe_code)]
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

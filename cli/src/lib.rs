@@ -13,6 +13,8 @@
 //! | [`pki`] | the cluster's CA and the certificates of its processes |
 //! | [`exit`] | exit codes |
 
+#![forbid(unsafe_code)]
+
 pub mod args;
 pub mod client;
 pub mod command;

@@ -1,5 +1,7 @@
 //! `rampool`: reads the arguments, runs the command, says how it ended.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`config`], [`profile`] | `controller.yaml` |
 //! | [`service`] | the gRPC face |
+//! | [`audit`] | who asked for what |
 //! | [`spec`] | from what a person wrote to what is wanted; pure |
 //! | [`planner`] | from what is wanted and what nodes have to what goes where; pure |
 //! | [`pool`] | pools: the state machine, its driver, operations, status |
@@ -24,7 +25,10 @@
 //! | [`readme`] | the text at a pool's root |
 //! | [`serve`] | all of it together, until told to stop |
 
+#![forbid(unsafe_code)]
+
 pub mod agents;
+pub mod audit;
 mod clock;
 pub mod config;
 pub mod doctor;

@@ -1,5 +1,7 @@
 //! The controller's process: reads its configuration, listens, and ends on SIGTERM or SIGINT.
 
+#![forbid(unsafe_code)]
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ use rampool_proto::v1::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::audit;
 use crate::clock::now_ms;
 use crate::doctor;
 use crate::jobs::Jobs;
@@ -141,6 +142,7 @@ impl Controller for ControllerService {
     type FailStream = BoxStream<'static, Result<Event, Status>>;
 
     async fn up(&self, request: Request<UpRequest>) -> Result<Response<Self::UpStream>, Status> {
+        audit::note(&request, "up")?;
         let spec = spec_of(request.into_inner().spec)?;
         // A task of its own: a caller who leaves in the middle of being admitted leaves no
         // pool recorded that nobody makes.
@@ -155,6 +157,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<DownRequest>,
     ) -> Result<Response<Self::DownStream>, Status> {
+        audit::note(&request, "down")?;
         let DownRequest { pool, force } = request.into_inner();
         Ok(self.stream(self.pools.down(&pool, force)?))
     }
@@ -234,6 +237,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::ReplaceRequest>,
     ) -> Result<Response<Self::ReplaceStream>, Status> {
+        audit::note(&request, "replace")?;
         let v1::ReplaceRequest { pool, old, new } = request.into_inner();
         Ok(self.stream(self.pools.replace(&pool, &old, &new).await?))
     }
@@ -242,6 +246,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::EvacuateRequest>,
     ) -> Result<Response<Self::EvacuateStream>, Status> {
+        audit::note(&request, "evacuate")?;
         Ok(self.stream(self.pools.evacuate(&request.into_inner().node)?))
     }
 
@@ -249,6 +254,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
+        audit::note(&request, "drain")?;
         let v1::DrainRequest { nodes, drain, reason } = request.into_inner();
         if nodes.is_empty() {
             let none = Failure::new(FailureKind::Invalid, "drain the nodes");
@@ -263,6 +269,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::FailoverRequest>,
     ) -> Result<Response<Self::FailoverStream>, Status> {
+        audit::note(&request, "failover")?;
         let v1::FailoverRequest { pool, head, force } = request.into_inner();
         Ok(self.stream(self.pools.failover(&pool, &head, force).await?))
     }
@@ -271,6 +278,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::FailRequest>,
     ) -> Result<Response<Self::FailStream>, Status> {
+        audit::note(&request, "fail")?;
         Ok(self.stream(self.pools.fail(&request.into_inner().pool).await?))
     }
 
@@ -278,6 +286,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::Pool>, Status> {
+        audit::note(&request, "renew")?;
         let v1::RenewRequest { pool, lease_seconds } = request.into_inner();
         Ok(Response::new(self.pools.renew(&pool, lease_seconds).await?))
     }
@@ -286,6 +295,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::ReapRequest>,
     ) -> Result<Response<v1::ReapResponse>, Status> {
+        audit::note(&request, "reap")?;
         let v1::ReapRequest { node, apply, assemblies } = request.into_inner();
         let [node] = &self.chosen(&node)?[..] else {
             let many = Failure::new(FailureKind::Invalid, "find the node");
@@ -299,6 +309,7 @@ impl Controller for ControllerService {
         &self,
         request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
+        audit::note(&request, "recover")?;
         let v1::RecoverRequest { apply, pools } = request.into_inner();
         let (pools, refused) = self.pools.recover(&pools, apply).await?;
         Ok(Response::new(v1::RecoverResponse { pools, refused }))

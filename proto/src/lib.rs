@@ -14,6 +14,8 @@
 //! | [`by_text`] | values that a file holds as text, errors with line and column |
 //! | [`config_file`] | YAML files with every field checked |
 
+#![forbid(unsafe_code)]
+
 pub mod by_text;
 pub mod config_file;
 pub mod failure;

@@ -13,6 +13,7 @@ mod donor;
 mod fail;
 mod foreign;
 mod head;
+mod intruder;
 mod jobs;
 mod large;
 mod load;

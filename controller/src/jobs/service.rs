@@ -9,6 +9,7 @@ use rampool_proto::v1::{Event, Failure, FailureKind};
 use tonic::{Request, Response, Status};
 
 use super::Jobs;
+use crate::audit;
 
 /// The service; without jobs where the configuration says nothing of Slurm.
 pub struct JobsService(pub Option<Arc<Jobs>>);
@@ -62,6 +63,7 @@ impl v1::jobs_server::Jobs for JobsService {
         request: Request<v1::StartJobRequest>,
     ) -> Result<Response<Self::StartJobStream>, Status> {
         of_slurm(&request)?;
+        audit::note(&request, "start a job")?;
         let (jobs, request) = (Arc::clone(self.jobs()?), request.into_inner());
         // A task of its own: of a caller who leaves before there are events to follow, it is the
         // events that know.
@@ -94,6 +96,7 @@ impl v1::jobs_server::Jobs for JobsService {
         request: Request<v1::EndJobRequest>,
     ) -> Result<Response<v1::EndJobResponse>, Status> {
         of_slurm(&request)?;
+        audit::note(&request, "end a job")?;
         self.jobs()?.end(&request.into_inner()).await?;
         Ok(Response::new(v1::EndJobResponse {}))
     }

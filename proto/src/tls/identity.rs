@@ -139,3 +139,38 @@ impl Display for Identity {
         write!(f, "{roles} {}", self.names.first().map_or("without a name", String::as_str))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_role_reads_back_from_its_name() {
+        for role in Role::ALL {
+            assert_eq!(role.name().parse(), Ok(role));
+        }
+        assert!("root".parse::<Role>().is_err());
+    }
+
+    #[test]
+    fn an_agent_is_that_of_the_nodes_it_names() {
+        let of = |role| Identity {
+            roles: [role].into(),
+            names: vec!["n1".into(), "n1.ib".into()],
+            addresses: Vec::new(),
+            not_after: 0,
+        };
+        assert!(of(Role::Agent).is_agent_of("n1.ib"));
+        assert!(!of(Role::Agent).is_agent_of("n2"));
+        assert!(!of(Role::Operator).is_agent_of("n1"));
+        assert_eq!(of(Role::Slurm).to_string(), "slurm n1");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_peer_shows_ends_the_process(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Identity::read(&bytes);
+        }
+    }
+}

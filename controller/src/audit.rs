@@ -1,0 +1,20 @@
+//! The audit trail: a line for each request that may change something, before it is looked at.
+//! Who asked, from where, for what. How it ended is in the pool's events, and in the next lines
+//! of the same log.
+
+use std::fmt::Debug;
+
+use rampool_proto::tls::peer;
+use rampool_proto::v1::Failure;
+use tonic::Request;
+
+/// What the lines can be told by: `journalctl -u rampool-controller -g audit`.
+pub const TARGET: &str = "audit";
+
+/// Notes a request for `what`. No message to the controller carries a secret.
+pub fn note<T: Debug>(request: &Request<T>, what: &str) -> Result<(), Failure> {
+    let peer = peer(request)?;
+    let asked = request.get_ref();
+    tracing::info!(target: TARGET, who = %peer.identity, from = %peer.address, what, ?asked);
+    Ok(())
+}
