@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::configure_io_flusher_behavior;
+use rustix::process::{DumpableBehavior, configure_io_flusher_behavior, set_dumpable_behavior};
 
 /// The OOM killer takes nearly everybody else first (proc_pid_oom_score_adj(5): from -1000,
 /// never, to 1000). Never would leave a node whose agent itself went wrong without a cure.
@@ -21,6 +21,10 @@ pub fn ourselves(proc: &Path) {
         && let Err(error) = fs::write(&path, OOM_SCORE.to_string())
     {
         tracing::info!(%error, "the OOM killer may take this agent as soon as anybody else");
+    }
+    // Who reads a core dump would read the secrets of exports.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::info!(%error, "a core dump of this agent would have secrets in it");
     }
     // What we touch stays in memory; what we only map takes none.
     let what = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;

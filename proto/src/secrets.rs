@@ -1,13 +1,22 @@
-//! Keeps CHAP secrets out of every log: their `Debug` shows that they are there, never what
-//! they are.
+//! Keeps CHAP secrets out of every log, and out of memory that is given back: their `Debug` shows
+//! that they are there, never what they are, and what they were is wiped with them.
 
 use std::fmt;
+
+use zeroize::Zeroize;
 
 use crate::v1::ChapSecrets;
 
 impl fmt::Debug for ChapSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ChapSecrets(..)")
+    }
+}
+
+impl Drop for ChapSecrets {
+    fn drop(&mut self) {
+        self.password.zeroize();
+        self.mutual_password.zeroize();
     }
 }
 

@@ -125,7 +125,9 @@ fn a_fenced_head_writes_nothing_more_and_another_reads_the_same_for_ever(trio: &
         trio.donors.iter().map(|donor| second_export(donor, 1).unwrap()).collect();
     for (new, old) in exports.iter().zip(&trio.exports) {
         assert_eq!((&new.serial, new.bytes, new.carved), (&old.serial, old.bytes, 1));
-        let password = |export: &Export| export.target.clone().unwrap().chap.unwrap().password;
+        let password = |export: &Export| {
+            export.target.as_ref().unwrap().chap.as_ref().unwrap().password.clone()
+        };
         assert_ne!(password(new), password(old), "secrets are drawn afresh");
     }
     assert!(second_export(&trio.donors[1], 1).unwrap().already);
