@@ -5,15 +5,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// Where a test that docs/failures.md names may be.
-const SUITES: [&str; 3] = ["tests/e2e", "agent/tests/lab", "tests/slurm"];
+/// Where a test that a document names may be.
+const SUITES: [&str; 5] =
+    ["tests/e2e", "agent/tests/lab", "tests/slurm", "cli/tests/suite", "controller/src/tests"];
 
 #[test]
 fn every_test_that_the_table_of_failures_names_is_there() -> Result<()> {
+    names_tests_that_exist("docs/failures.md", 20)
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() -> Result<()> {
+    names_tests_that_exist("docs/threat-model.md", 12)
+}
+
+/// What a document names exists; it names more than `few` tests.
+fn names_tests_that_exist(document: &str, few: usize) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let table = read(&root.join("docs/failures.md"))?;
+    let table = read(&root.join(document))?;
     let named: Vec<_> = table.split('`').skip(1).step_by(2).filter_map(test_of).collect();
-    ensure!(named.len() > 20, "only {} tests are named", named.len());
+    ensure!(named.len() > few, "only {} tests are named", named.len());
     for (suite, test) in named {
         let sources = SUITES.map(|folder| root.join(folder).join(format!("{suite}.rs")));
         let sources: Vec<_> = sources.iter().filter(|path| path.exists()).collect();
