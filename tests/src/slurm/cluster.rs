@@ -156,11 +156,20 @@ impl SlurmCluster {
         Ok(())
     }
 
-    /// Ends slurmctld as `kill -9` does, and waits until it is gone.
+    /// Ends slurmctld as `kill -9` does, and waits until it is gone. It writes its state seconds
+    /// late, and one that is killed before has forgotten a job, or its end: here it has not.
     ///
     /// # Errors
     /// When it does not run.
     pub fn kill_slurmctld(&self) -> Result<()> {
+        let n1 = self.cluster.node(CONTROLLER);
+        // A job that never starts: where it stands, all that was before it does.
+        let mark = format!("mark-{}", n1.sh("date +%s%N")?);
+        self.as_user(&["sbatch", "--hold", "--job-name", &mark, "--wrap", "true"], "")?.ok()?;
+        until("in slurmctld's state", READY_DEADLINE, || {
+            let grep = n1.exec(["grep", "-aq", &mark, "/var/lib/slurm/slurmctld/job_state"])?;
+            Ok(if grep.status.success() { Ok(()) } else { Err(grep.status) })
+        })?;
         self.cluster.kill_program(CONTROLLER, "slurmctld")
     }
 
