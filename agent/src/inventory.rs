@@ -35,6 +35,7 @@ pub fn take(node: &Node) -> Outcome<Inventory> {
         holdings,
         load: load(),
         swap_total_bytes: swap_total()?,
+        asks_slurm: node.config.slurm_commands.is_some(),
     })
 }
 

@@ -66,6 +66,7 @@ pub struct Builder {
     init: Init,
     profiles: String,
     more: String,
+    of_agents: Vec<(NodeId, String)>,
     parties: Vec<&'static str>,
 }
 
@@ -80,6 +81,7 @@ impl Cluster {
             init: Init::Plain,
             profiles: String::new(),
             more: String::new(),
+            of_agents: Vec::new(),
             parties: vec!["controller", ADMIN],
         }
     }
@@ -221,6 +223,13 @@ impl Builder {
         self
     }
 
+    /// Further lines of one node's agent.yaml.
+    #[must_use]
+    pub fn agent(mut self, node: NodeId, yaml: &str) -> Self {
+        self.of_agents.push((node, yaml.to_owned()));
+        self
+    }
+
     /// One more who talks to the controller from its own node, with a certificate of that name.
     #[must_use]
     pub fn party(mut self, name: &'static str) -> Self {
@@ -275,7 +284,7 @@ impl Builder {
                 .persist_file_on(node, "/etc/rampool/tls/ca.pem", 0o644, files.ca)
                 .persist_file_on(node, "/etc/rampool/tls/node.pem", 0o644, files.cert)
                 .persist_file_on(node, "/etc/rampool/tls/node.key", 0o600, files.key)
-                .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, agent_yaml(node));
+                .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, self.agent_yaml(node));
         }
         let first = NodeId::new(1)?;
         for party in &self.parties {
@@ -304,16 +313,18 @@ impl Builder {
             tls_yaml(TLS, "controller"),
         )
     }
-}
 
-fn agent_yaml(node: NodeId) -> String {
-    format!(
-        "node: {node}\n\
-         data_address: {}\n\
-         memory:\n  floor: {FLOOR}\n{}",
-        node.data_addr(),
-        tls_yaml(TLS, "node")
-    )
+    fn agent_yaml(&self, node: NodeId) -> String {
+        let more = self.of_agents.iter().filter(|(of, _)| *of == node);
+        let more: String = more.map(|(_, yaml)| yaml.as_str()).collect();
+        format!(
+            "node: {node}\n\
+             data_address: {}\n\
+             memory:\n  floor: {FLOOR}\n{more}{}",
+            node.data_addr(),
+            tls_yaml(TLS, "node")
+        )
+    }
 }
 
 fn client_yaml() -> String {

@@ -57,7 +57,10 @@ impl SlurmCluster {
     pub fn with_donors(name: &str, compute: u8, donors: u8) -> Builder {
         let nodes = compute + donors + 1;
         let rampool = Cluster::builder(name, nodes).party(PARTY).controller(&site::jobs_yaml());
-        let rampool = rampool.memory_mib(MEMORY_MIB);
+        let mut rampool = rampool.memory_mib(MEMORY_MIB);
+        for node in NodeId::first(compute + 1).skip(1) {
+            rampool = rampool.agent(node, site::AGENT_YAML);
+        }
         Builder { rampool, compute, donors, kept_mib: 0, licences: None }
     }
 
