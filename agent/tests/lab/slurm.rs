@@ -65,7 +65,9 @@ pub(crate) fn a_node_under_slurm_lends_to_jobs_elsewhere_what_slurm_gives_to_nob
     // What is there is there, whatever Slurm says.
     assert!(agent.create_export(outside("job-7-1", 60)).unwrap().already);
     agent.destroy().unwrap();
-    ["job-7-1", "job-8-1"].map(|name| agent.destroy_export(destroy(name)).unwrap());
+    for name in ["job-7-1", "job-8-1"] {
+        agent.destroy_export(destroy(name)).unwrap();
+    }
     restarted_after(cluster, &format!("mv /run/agent.yaml {yaml}; rm -r {COMMANDS}"));
 }
 
