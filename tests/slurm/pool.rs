@@ -152,6 +152,8 @@ fn donors_under_slurm_lend_what_slurm_gives_to_nobody_and_jobs_wait_for_what_adm
         more_than_donors_may_lend_is_refused(slurm)?;
         a_node_that_lends_runs_other_jobs(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after jobs on donors")?;
+        a_recovered_pool_is_its_jobs(slurm)?;
+        slurm.ensure_given_back(&before, SOON).context("after the recovered pool")?;
         a_job_on_a_donor_does_not_have_it(slurm)?;
         a_job_waits_for_what_an_admin_has(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after the admin's pool")
@@ -171,19 +173,36 @@ fn more_than_donors_may_lend_is_refused(slurm: &SlurmCluster) -> Result<()> {
 fn a_node_that_lends_runs_other_jobs(slurm: &SlurmCluster) -> Result<()> {
     let job = submit(slurm, &["-N2", "-wn2,n3"])?;
     until_running(&job)?;
-    let plain = |node: &str| -> Result<()> {
-        let other = slurm.submit(&["-N1", "-w", node], "#!/bin/sh\nhostname\n")?;
-        let fields = other.until_over(SOON)?;
-        ensure!(fields.get("JobState") == "COMPLETED", "{fields}");
-        ensure!(other.output()? == node, "{}", other.output()?);
-        Ok(())
-    };
-    plain("n4")?;
+    runs_another_job(slurm, "n4")?;
     signal_agent(slurm, "n5", "STOP")?;
     let_go(slurm, &job)?;
-    let others = slurm.until_idle(SOON).and_then(|()| plain("n4"));
+    let others = slurm.until_idle(SOON).and_then(|()| runs_another_job(slurm, "n4"));
     signal_agent(slurm, "n5", "CONT")?;
     others?;
+    ensure_completed(&job)
+}
+
+fn runs_another_job(slurm: &SlurmCluster, node: &str) -> Result<()> {
+    let other = slurm.submit(&["-N1", "-w", node], "#!/bin/sh\nhostname\n")?;
+    let fields = other.until_over(SOON)?;
+    ensure!(fields.get("JobState") == "COMPLETED", "{fields}");
+    ensure!(other.output()? == node, "{}", other.output()?);
+    Ok(())
+}
+
+/// Its donors are known not to be its nodes, and its nodes to have it until both left.
+fn a_recovered_pool_is_its_jobs(slurm: &SlurmCluster) -> Result<()> {
+    let job = submit(slurm, &["-N2", "-wn2,n3"])?;
+    until_running(&job)?;
+    slurm.cluster.kill_program(CONTROLLER, "rampool-controller")?;
+    slurm.cluster.node(CONTROLLER).sh("rm -r /var/lib/rampool/*")?;
+    slurm.cluster.start_controller()?;
+    slurm.cluster.wait_reachable(&["n2", "n3", "n4", "n5"])?;
+    slurm.cluster.rampool(&["recover", "--apply"])?.ok()?;
+    let list = slurm.cluster.rampool_json(&["list"])?;
+    ensure!(list["pools"][0]["job"] == job.id, "{list}");
+    runs_another_job(slurm, "n4")?;
+    let_go(slurm, &job)?;
     ensure_completed(&job)
 }
 
