@@ -39,6 +39,8 @@ pub struct ConfigFile {
     pub run_folder: PathBuf,
     /// Where open-iscsi keeps its records.
     pub iscsi_database: Option<PathBuf>,
+    /// The folder of Slurm's commands, where the node runs its jobs.
+    pub slurm_commands: Option<PathBuf>,
     /// How the agent proves who it is.
     pub tls: TlsFiles,
 }
@@ -71,6 +73,8 @@ pub struct Config {
     pub run_folder: PathBuf,
     /// Where open-iscsi keeps its records.
     pub iscsi_database: PathBuf,
+    /// The folder of Slurm's commands; none where Slurm gives none of the node's memory away.
+    pub slurm_commands: Option<PathBuf>,
     /// How the agent proves who it is.
     pub tls: TlsFiles,
 }
@@ -124,6 +128,13 @@ impl Config {
         for (field, folder) in folders {
             ensure!(is_plain(folder), "{field}: {} is not a plain absolute path", folder.display());
         }
+        if let Some(folder) = &file.slurm_commands {
+            ensure!(
+                folder.is_absolute(),
+                "slurm_commands: {} is not an absolute path",
+                folder.display()
+            );
+        }
         let data = match file.data_address {
             Some(address) => address,
             None => data_address(file.listen.ip(), addresses)?,
@@ -138,6 +149,7 @@ impl Config {
             mount_root: file.mount_root,
             run_folder: file.run_folder,
             iscsi_database: file.iscsi_database.unwrap_or_else(iscsi_database),
+            slurm_commands: file.slurm_commands,
             tls: file.tls,
         })
     }
@@ -236,6 +248,7 @@ mod tests {
             "mount_root:",
             "run_folder:",
             "iscsi_database:",
+            "slurm_commands:",
             "tls:",
             "ca:",
             "cert:",
@@ -273,6 +286,7 @@ mod tests {
             ("mount_root: relative\n", "mount_root"),
             ("run_folder: /run/a,b\n", "run_folder"),
             ("data_port: 0\n", "data_port"),
+            ("slurm_commands: bin\n", "slurm_commands"),
             ("colour: red\n", "colour"),
             ("memory: {floor: lots}\n", "lots"),
             ("memory: {ceiling: 1}\n", "ceiling"),

@@ -36,6 +36,7 @@ pub fn take(node: &Node) -> Outcome<Inventory> {
         load: load(),
         swap_total_bytes: swap_total()?,
         certificate_ends_ms: node.config.tls.identity().map_or(0, |identity| identity.ends_ms()),
+        asks_slurm: node.config.slurm_commands.is_some(),
     })
 }
 

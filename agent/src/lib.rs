@@ -18,12 +18,13 @@
 //! | [`head`], [`attach`], [`volume`], [`filesystem`], [`mount`], [`usage`] | head: disks, one of many, files |
 //! | [`share`] | head and client: a mounted pool on other nodes, by NFS |
 //! | [`jobs`] | nodes of a Slurm job: who may use a pool there, and with how much memory |
+//! | `slurm` | what a node that runs jobs may lend to jobs elsewhere |
 //! | `headroom` | what keeps a node moving that lends to a pool and uses it too |
 //! | [`fail`] | head: errors instead of waiting |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
 //! Everything below the face is blocking code, run on blocking threads. External programs go
-//! through `command`, configfs and sysfs through `configfs`.
+//! through `command` (Slurm's by the `rampool-slurm` crate), configfs and sysfs through `configfs`.
 
 pub mod abilities;
 pub mod attach;
@@ -53,6 +54,7 @@ pub mod request;
 pub mod roots;
 pub mod service;
 pub mod share;
+mod slurm;
 pub mod start;
 pub mod usage;
 pub mod volume;

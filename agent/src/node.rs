@@ -291,6 +291,7 @@ pub(crate) mod tests {
             mount_root: folder.join("rampool"),
             run_folder: folder.join("run"),
             iscsi_database: folder.join("iscsi"),
+            slurm_commands: None,
             tls,
         };
         Node { roots: Roots::fake(folder), ..Node::new(config) }

@@ -68,6 +68,7 @@ pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wante
         backend: request.backend(),
         bytes: request.bytes,
         allow_swap: request.allow_swap,
+        for_job_elsewhere: request.for_job_elsewhere,
     };
     Ok(export::Wanted { assembly, ramdisk, way })
 }

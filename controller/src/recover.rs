@@ -8,8 +8,8 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{
-    AtExpiry, Backend, Client, FilesystemKind, Holding, HoldingKind, Inventory, MemberState, Piece,
-    Placement, PoolId, PoolSpec, Redundancy, VolumeHealth,
+    AtExpiry, Backend, Client, FilesystemKind, Holding, HoldingKind, Inventory, Job, JobId,
+    MemberState, Piece, Placement, PoolId, PoolSpec, Redundancy, VolumeHealth,
 };
 
 use crate::planner::redundancy::{data_halves, group_width, is_redundant, survives};
@@ -69,6 +69,8 @@ struct Found<'a> {
     /// Nodes with its volume.
     volumes: Vec<(&'a str, &'a Holding)>,
     mounts: Vec<&'a Holding>,
+    /// Nodes that let its job in.
+    admitted: BTreeSet<&'a str>,
     /// Every node that holds anything of it.
     holders: BTreeSet<&'a str>,
 }
@@ -90,6 +92,9 @@ impl<'a> Found<'a> {
                 match holding.kind() {
                     HoldingKind::Volume => found.volumes.push((&inventory.node, holding)),
                     HoldingKind::Mount => found.mounts.push(holding),
+                    HoldingKind::Job => {
+                        found.admitted.insert(&inventory.node);
+                    }
                     _ => {}
                 }
             }
@@ -163,7 +168,7 @@ impl Look<'_> {
             given: lent.map(|piece| piece.carved).max().unwrap_or(0),
             debts: members.lacking.iter().map(owed).collect(),
             lacking: members.lacking,
-            spec: spec_of(self.assembly, &placement),
+            spec: self.spec(&placement),
             placement,
             phase: Phase::Ready,
             created_ms: self.now_ms,
@@ -238,6 +243,30 @@ impl Look<'_> {
         clients
             .map(|node| Client { node: node.node.clone(), address: node.data_address.clone() })
             .collect()
+    }
+
+    fn spec(&self, placement: &Placement) -> PoolSpec {
+        let job = self.job(placement);
+        let own = job.as_ref().filter(|job| !job.outside);
+        // No other node takes a lost one's place.
+        let among = own.map_or_else(String::new, |job| job.nodes.clone());
+        PoolSpec { job, among, ..spec_of(self.assembly, placement) }
+    }
+
+    /// The job whose pool it is, by its name: of the nodes that have it mounted. A head that did
+    /// not let the job in, where others did, serves it alone.
+    fn job(&self, placement: &Placement) -> Option<Job> {
+        let (job, run) = self.assembly.name.job()?;
+        let admitted = &self.found.admitted;
+        let head = Some(placement.head.as_str());
+        let head = head.filter(|head| admitted.is_empty() || admitted.contains(head));
+        let nodes = head.into_iter().chain(placement.clients.iter().map(|client| &*client.node));
+        let nodes = HostList::from_names(nodes).unwrap_or_default();
+        let mut lent = placement.pieces.iter().chain(&placement.spares);
+        let outside = lent.all(|piece| !nodes.contains(&piece.donor));
+        // Of which cluster, its hooks say each time.
+        let id = Some(JobId { job, ..JobId::default() });
+        Some(Job { id, run, nodes: nodes.to_string(), outside })
     }
 
     /// The donors' pieces. Who is lacking need not answer: what it holds is owed.

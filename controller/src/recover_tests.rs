@@ -177,6 +177,41 @@ fn a_device_that_was_given_to_a_user_is_taken_over_and_what_may_carry_files_is_n
     );
 }
 
+/// The same, of a job's pool: mounted on these nodes beside its head, and let in on those.
+fn of_job(mut nodes: Vec<Inventory>, clients: &[&str], admitted: &[&str]) -> Option<Job> {
+    for name in clients.iter().chain(admitted) {
+        if !nodes.iter().any(|node| node.node == *name) {
+            nodes.push(Inventory { node: (*name).to_owned(), ..Inventory::default() });
+        }
+    }
+    for node in &mut nodes {
+        let is_of = |list: &[&str]| list.contains(&node.node.as_str());
+        let kinds = [(HoldingKind::ShareMount, clients), (HoldingKind::Job, admitted)];
+        let more = kinds.into_iter().filter(|(_, list)| is_of(list));
+        let more: Vec<Holding> = more.map(|(kind, _)| holding(3, kind)).collect();
+        node.holdings.extend(more);
+        let ids = node.holdings.iter_mut().filter_map(|holding| holding.pool.as_mut());
+        ids.for_each(|id| "job-7-2".clone_into(&mut id.name));
+    }
+    one(&nodes).spec.job
+}
+
+#[test]
+fn a_jobs_pool_is_its_jobs_again() {
+    assert_eq!(one(&stripe(3, 3)).spec.job, None);
+    let told = |clients: &[&str], admitted: &[&str]| {
+        let job = of_job(stripe(3, 3), clients, admitted).unwrap();
+        assert_eq!((job.id.unwrap().job, job.run), (7, 2));
+        (job.nodes, job.outside)
+    };
+    // Donors n2 and n3 are none of the job's nodes, or are.
+    assert_eq!(told(&["n4"], &["n1", "n4"]), ("n[1,4]".to_owned(), true));
+    assert_eq!(told(&["n2", "n3"], &["n1"]), ("n[1-3]".to_owned(), false));
+    // Not let in yet; and a head that serves it alone.
+    assert_eq!(told(&["n4"], &[]), ("n[1,4]".to_owned(), true));
+    assert_eq!(told(&["n4"], &["n4"]), ("n4".to_owned(), true));
+}
+
 #[test]
 fn what_the_store_knows_is_left_alone() {
     let nodes = stripe(3, 3);

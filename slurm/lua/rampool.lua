@@ -287,7 +287,18 @@ local function account(job, wish, profile, facts)
 	if licences or job.licenses then job.licenses = with_licences(job.licenses, licences) end
 end
 
+-- Slurm starts a job that prefers a profile also without it.
+local function refuse_preference(job, facts)
+	for word in (job.prefer or ""):gmatch("[^&|,()%[%]!*]+") do
+		if facts.profiles[word] then
+			refuse("rampool: --prefer=%s gives no pool for certain: ask for it by --constraint=%s, "
+				.. "or leave it out", word, word)
+		end
+	end
+end
+
 local function check(job, facts, wish)
+	refuse_preference(job, facts)
 	local profile = profile_of(job.features or "", facts.profiles)
 	if not profile then
 		if wish.given then

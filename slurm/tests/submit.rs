@@ -258,6 +258,7 @@ fn a_job_without_a_pool_is_none_of_its_business() {
     for job in [
         &[][..],
         &[("features", "ssd|moreIOPS_2"), ("partition", "debug"), ("het_job_offset", "0")],
+        &[("prefer", "ssd&moreIOPS_2")],
         &[("script", "#!/bin/sh\necho '#RAMPOOL size=1'\n"), ("comment", "rampool is nice")],
     ] {
         let before = job.iter().find(|(name, _)| *name == "comment").map_or("", |(_, value)| value);
@@ -282,6 +283,8 @@ fn what_can_never_be_is_refused_with_what_to_change() {
         (&[("script", "#RAMPOOL size=1G\n")], "add --constraint=moreIOPS"),
         (&[("features", "ssd|moreIOPS")], "moreIOPS&(the rest)"),
         (&[("features", "moreIOPS&lake")], "name one of them"),
+        (&[("prefer", "ssd|moreIOPS*2")], "ask for it by --constraint=moreIOPS"),
+        (&[("features", "moreIOPS"), ("prefer", "lake")], "--prefer=lake gives no pool"),
         (&[("features", "moreIOPS"), ("het_job_offset", "1")], "one component"),
         (&[("features", "moreIOPS"), ("partition", "main,debug")], "partition debug suspends"),
         (

@@ -17,14 +17,14 @@ const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/m
 
 /// Donors that lend to jobs elsewhere, and what a job gets of them that gives no size; a service
 /// node may be the head.
-fn profiles(donors: &str, size: &str) -> String {
+pub(crate) fn profiles(donors: &str, size: &str) -> String {
     let donors = format!("    donors: {donors}\n    size: {size}\n    patience: 10s\n");
     let lake = format!("    lend: pool\n    fs: ext4\n{donors}");
     format!("  lake:\n{lake}  lake_served:\n    head: {CONTROLLER}\n{lake}")
 }
 
 /// Waits until job_submit.lua knows of licences: slurmctld may have answered late.
-fn until_facts(slurm: &SlurmCluster) -> Result<()> {
+pub(crate) fn until_facts(slurm: &SlurmCluster) -> Result<()> {
     let n1 = slurm.cluster.node(CONTROLLER);
     until("facts with licences", SOON, || {
         let facts = n1.sh(&format!("cat {} || true", site::FACTS))?;
@@ -32,14 +32,14 @@ fn until_facts(slurm: &SlurmCluster) -> Result<()> {
     })
 }
 
-fn submit<'a>(slurm: &'a SlurmCluster, options: &[&str]) -> Result<Job<'a>> {
+pub(crate) fn submit<'a>(slurm: &'a SlurmCluster, options: &[&str]) -> Result<Job<'a>> {
     for node in slurm.compute() {
         slurm.cluster.node(node).sh("rm -f /tmp/end")?;
     }
     slurm.submit(&[&["-C", "lake"], options].concat(), LET_GO)
 }
 
-fn until_running(job: &Job<'_>) -> Result<()> {
+pub(crate) fn until_running(job: &Job<'_>) -> Result<()> {
     job.until("running", SOON, |fields| fields.get("JobState") == "RUNNING")?;
     let path = format!("dir=/rampool/{}", job.id);
     until("in its scratch", SOON, || {
@@ -48,7 +48,7 @@ fn until_running(job: &Job<'_>) -> Result<()> {
     })
 }
 
-fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
+pub(crate) fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
     let first = job.show()?.get("BatchHost").to_owned();
     slurm.cluster.node(&first).sh("touch /tmp/end").map(drop)
 }
@@ -62,12 +62,11 @@ fn ensure_completed(job: &Job<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A pool's donors, as `rampool list` tells.
-fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+/// The donors of a job's pool, as `rampool list` tells.
+pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
     let list = slurm.cluster.rampool_json(&["list"])?;
-    let name = format!("job-{}-1", job.id);
     let pools = list["pools"].as_array().context("no pools")?;
-    let pool = pools.iter().find(|pool| pool["name"] == name).context(list.to_string())?;
+    let pool = pools.iter().find(|pool| pool["job"] == job.id).context(list.to_string())?;
     let donors = pool["donors"].as_array().context("no donors")?;
     Ok(donors.iter().filter_map(|donor| donor["node"].as_str()).map(str::to_owned).collect())
 }
@@ -153,6 +152,8 @@ fn donors_under_slurm_lend_what_slurm_gives_to_nobody_and_jobs_wait_for_what_adm
         more_than_donors_may_lend_is_refused(slurm)?;
         a_node_that_lends_runs_other_jobs(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after jobs on donors")?;
+        a_recovered_pool_is_its_jobs(slurm)?;
+        slurm.ensure_given_back(&before, SOON).context("after the recovered pool")?;
         a_job_on_a_donor_does_not_have_it(slurm)?;
         a_job_waits_for_what_an_admin_has(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after the admin's pool")
@@ -172,19 +173,36 @@ fn more_than_donors_may_lend_is_refused(slurm: &SlurmCluster) -> Result<()> {
 fn a_node_that_lends_runs_other_jobs(slurm: &SlurmCluster) -> Result<()> {
     let job = submit(slurm, &["-N2", "-wn2,n3"])?;
     until_running(&job)?;
-    let plain = |node: &str| -> Result<()> {
-        let other = slurm.submit(&["-N1", "-w", node], "#!/bin/sh\nhostname\n")?;
-        let fields = other.until_over(SOON)?;
-        ensure!(fields.get("JobState") == "COMPLETED", "{fields}");
-        ensure!(other.output()? == node, "{}", other.output()?);
-        Ok(())
-    };
-    plain("n4")?;
+    runs_another_job(slurm, "n4")?;
     signal_agent(slurm, "n5", "STOP")?;
     let_go(slurm, &job)?;
-    let others = slurm.until_idle(SOON).and_then(|()| plain("n4"));
+    let others = slurm.until_idle(SOON).and_then(|()| runs_another_job(slurm, "n4"));
     signal_agent(slurm, "n5", "CONT")?;
     others?;
+    ensure_completed(&job)
+}
+
+fn runs_another_job(slurm: &SlurmCluster, node: &str) -> Result<()> {
+    let other = slurm.submit(&["-N1", "-w", node], "#!/bin/sh\nhostname\n")?;
+    let fields = other.until_over(SOON)?;
+    ensure!(fields.get("JobState") == "COMPLETED", "{fields}");
+    ensure!(other.output()? == node, "{}", other.output()?);
+    Ok(())
+}
+
+/// Its donors are known not to be its nodes, and its nodes to have it until both left.
+fn a_recovered_pool_is_its_jobs(slurm: &SlurmCluster) -> Result<()> {
+    let job = submit(slurm, &["-N2", "-wn2,n3"])?;
+    until_running(&job)?;
+    slurm.cluster.kill_program(CONTROLLER, "rampool-controller")?;
+    slurm.cluster.node(CONTROLLER).sh("rm -r /var/lib/rampool/*")?;
+    slurm.cluster.start_controller()?;
+    slurm.cluster.wait_reachable(&["n2", "n3", "n4", "n5"])?;
+    slurm.cluster.rampool(&["recover", "--apply"])?.ok()?;
+    let list = slurm.cluster.rampool_json(&["list"])?;
+    ensure!(list["pools"][0]["job"] == job.id, "{list}");
+    runs_another_job(slurm, "n4")?;
+    let_go(slurm, &job)?;
     ensure_completed(&job)
 }
 

@@ -96,6 +96,7 @@ fn refused_scripts(slurm: &SlurmCluster) -> Result<()> {
         ("#RAMPOOL size=17G redundancy=mirror", "ask for less, or for more nodes"),
         ("#RAMPOOL redundancy=parity", "needs at least 3 nodes: the job has 2"),
         ("#SBATCH -L rampool:33", "size=33G is more than"),
+        ("#SBATCH hetjob\n#SBATCH -N1", "a heterogeneous job"),
         ("#SBATCH -L rampool:3\n#RAMPOOL size=3G", "both give a size"),
     ] {
         let script = format!("#!/bin/sh\n#SBATCH -N2 -C moreIOPS\n{lines}\ncd $RAMPOOL_DIR\n");
@@ -110,6 +111,7 @@ fn refused_options(slurm: &SlurmCluster) -> Result<()> {
         (&["-C", "[ssd|moreIOPS]"], "write moreIOPS&(the rest)"),
         (&["-N2", "-C", "[moreIOPS*1&ssd*1]"], "on some nodes"),
         (&["-C", "moreIOPS&lake"], "name one of them"),
+        (&["--prefer=moreIOPS"], "--prefer=moreIOPS gives no pool"),
         (&["-C", "moreIOPS_safe", "-N1"], "needs at least 2 nodes"),
         (&["-C", "moreIOPS", "-p", site::SUSPENDING], "partition debug suspends jobs"),
         (&["-C", "moreIOPS", "-p", "main,debug"], "partition debug suspends jobs"),

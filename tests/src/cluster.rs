@@ -68,6 +68,7 @@ pub struct Builder {
     init: Init,
     profiles: String,
     more: String,
+    of_agents: Vec<(NodeId, String)>,
     /// Role and name of each.
     parties: Vec<(&'static str, &'static str)>,
 }
@@ -83,6 +84,7 @@ impl Cluster {
             init: Init::Plain,
             profiles: String::new(),
             more: String::new(),
+            of_agents: Vec::new(),
             parties: vec![("controller", "controller"), ("operator", ADMIN)],
         }
     }
@@ -224,6 +226,13 @@ impl Builder {
         self
     }
 
+    /// Further lines of one node's agent.yaml.
+    #[must_use]
+    pub fn agent(mut self, node: NodeId, yaml: &str) -> Self {
+        self.of_agents.push((node, yaml.to_owned()));
+        self
+    }
+
     /// One more who talks to the controller from its own node, with a certificate of that role and
     /// name.
     #[must_use]
@@ -279,7 +288,7 @@ impl Builder {
                 .persist_file_on(node, "/etc/rampool/tls/ca.pem", 0o644, files.ca)
                 .persist_file_on(node, "/etc/rampool/tls/node.pem", 0o644, files.cert)
                 .persist_file_on(node, "/etc/rampool/tls/node.key", 0o600, files.key)
-                .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, agent_yaml(node));
+                .persist_file_on(node, "/etc/rampool/agent.yaml", 0o644, self.agent_yaml(node));
         }
         let first = NodeId::new(1)?;
         for (role, party) in &self.parties {
@@ -308,16 +317,18 @@ impl Builder {
             tls_yaml(TLS, "controller"),
         )
     }
-}
 
-fn agent_yaml(node: NodeId) -> String {
-    format!(
-        "node: {node}\n\
-         data_address: {}\n\
-         memory:\n  floor: {FLOOR}\n{}",
-        node.data_addr(),
-        tls_yaml(TLS, "node")
-    )
+    fn agent_yaml(&self, node: NodeId) -> String {
+        let more = self.of_agents.iter().filter(|(of, _)| *of == node);
+        let more: String = more.map(|(_, yaml)| yaml.as_str()).collect();
+        format!(
+            "node: {node}\n\
+             data_address: {}\n\
+             memory:\n  floor: {FLOOR}\n{more}{}",
+            node.data_addr(),
+            tls_yaml(TLS, "node")
+        )
+    }
 }
 
 fn client_yaml() -> String {

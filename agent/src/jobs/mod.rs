@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rampool_proto::job_socket::Task;
-use rampool_proto::pool_name::Assembly;
+use rampool_proto::pool_name::{Assembly, PoolName};
 use rampool_proto::v1::{FailureKind, Holding, HoldingKind, PoolId};
 
 use crate::holdings;
@@ -155,6 +155,11 @@ fn held(node: &Node) -> Outcome<Vec<String>> {
         assembly.name.job().map(|_| assembly.name.to_string())
     });
     Ok(pools.collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// The pools of jobs that were let in here: what they have of this node is those jobs' in Slurm.
+pub(crate) fn pools(node: &Node) -> BTreeSet<PoolName> {
+    note::all(node).into_iter().map(|note| note.job.pool.name).collect()
 }
 
 /// The jobs that may use a pool here.

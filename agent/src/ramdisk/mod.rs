@@ -23,6 +23,7 @@ use crate::memory;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure, refused};
 use crate::protect;
+use crate::slurm;
 
 pub(crate) use backstore::{VENDOR, of_object, serial_of_object};
 
@@ -37,6 +38,8 @@ pub struct Wanted {
     pub bytes: u64,
     /// Allow tmpfs though its pages could be swapped out.
     pub allow_swap: bool,
+    /// For a job that runs on other nodes.
+    pub for_job_elsewhere: bool,
 }
 
 /// What a donor has.
@@ -126,6 +129,9 @@ pub fn reserve(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outcome<
         None => 0,
     };
     memory::admit(wanted.bytes, held, &memory(node, 0)?)?;
+    if wanted.for_job_elsewhere {
+        slurm::admit(node, wanted.bytes.saturating_sub(held))?;
+    }
     let object = protect::not_at_all(|| match wanted.backend {
         Backend::RdMcp => rd_mcp::reserve(node, wanted, progress),
         Backend::Tmpfs => tmpfs::reserve(node, wanted, progress),

@@ -7,7 +7,7 @@ use crate::cases::{cases, in_turn};
 use crate::cluster::{
     Agent, Cluster, HEAD, MIB, assert_as_before, demo, export_request, pool, traces,
 };
-use crate::{serving, shape};
+use crate::{serving, shape, slurm};
 
 #[test]
 fn a_donor_lends_memory_and_gets_all_of_it_back() {
@@ -23,6 +23,7 @@ fn a_donor_lends_memory_and_gets_all_of_it_back() {
         serving::nobody_but_the_controller_is_obeyed,
         serving::a_caller_who_leaves_finds_the_export_made,
         serving::many_pools_at_a_time_never_get_more_than_there_is,
+        slurm::a_node_under_slurm_lends_to_jobs_elsewhere_what_slurm_gives_to_nobody,
         shape::mkfs_takes_every_size_from_the_smallest_to_exbibytes,
     ];
     in_turn(cases, |case| {

@@ -31,4 +31,5 @@ mod serving;
 mod shape;
 mod share;
 mod shutdown;
+mod slurm;
 mod trio;

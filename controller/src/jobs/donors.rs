@@ -45,7 +45,28 @@ impl Jobs {
         licences
             .into_iter()
             .chain(donors.iter().filter_map(|donor| self.lends_nothing(donor)))
+            .chain(donors.iter().filter_map(|donor| self.asks_nobody(donor)))
             .collect()
+    }
+
+    /// A donor under Slurm whose agent would lend to jobs elsewhere what Slurm may give to jobs there.
+    fn asks_nobody(&self, donor: &Known) -> Option<Finding> {
+        self.pools.allowance(&donor.name)?;
+        if donor.current()?.asks_slurm {
+            return None;
+        }
+        Some(Finding {
+            node: donor.name.clone(),
+            severity: Severity::Warning.into(),
+            text:
+                "Slurm: it runs jobs and lends to jobs elsewhere, and its agent does not ask Slurm \
+                   how much it may"
+                    .to_owned(),
+            fix: format!(
+                "slurm_commands: {} in its /etc/rampool/agent.yaml; systemctl restart rampool-agent",
+                self.config.commands.display()
+            ),
+        })
     }
 
     /// A donor under Slurm that leaves nothing of its memory out of what Slurm gives to jobs.

@@ -1,7 +1,7 @@
 //! Jobs whose pool could not be made, or was lost: tried again a few times, then held, with the
 //! reason where the job's user looks for it. Lack of memory is no failure: the job waits its turn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rampool_proto::hostlist::HostList;
@@ -169,9 +169,7 @@ impl Jobs {
             let answer = with(failures);
             // Handed over under the lock: the last one in the store is the last one here.
             let mut written = vec![self.store.put_failures(job, Some(failures))];
-            if kept.failures.len() > MOST_KEPT
-                && let Some((oldest, _)) = kept.failures.pop_first()
-            {
+            if let Some(oldest) = forget_oldest(&mut kept.failures, job) {
                 written.push(self.store.put_failures(oldest, None));
             }
             (answer, written)
@@ -190,6 +188,15 @@ impl Jobs {
         });
         tell_unwritten(job, written.await);
     }
+}
+
+/// Where more are kept than may be, forgets the oldest but for that of `job`, and says which.
+fn forget_oldest(failures: &mut BTreeMap<u32, Failures>, job: u32) -> Option<u32> {
+    // Slurm numbers them as they come.
+    let oldest = failures.keys().copied().find(|other| *other != job);
+    let oldest = oldest.filter(|_| failures.len() > MOST_KEPT)?;
+    failures.remove(&oldest);
+    Some(oldest)
 }
 
 fn tell_unwritten(job: u32, written: Result<(), StoreError>) {
@@ -214,6 +221,21 @@ mod tests {
         failures.note(&nodes, &donor);
         assert_eq!(failures.avoid.len(), 1, "Slurm need not keep the job off a donor");
         assert_eq!(failures.donors, BTreeSet::from(["n9".to_owned()]));
+    }
+
+    #[test]
+    fn failures_of_so_many_jobs_are_kept_and_the_oldest_is_forgotten() {
+        let most = u32::try_from(MOST_KEPT).unwrap();
+        let mut failures: BTreeMap<_, _> =
+            (1..=most).map(|job| (job, Failures::default())).collect();
+        assert_eq!(forget_oldest(&mut failures, most), None);
+        failures.insert(most + 1, Failures::default());
+        assert_eq!(forget_oldest(&mut failures, most + 1), Some(1));
+        assert_eq!(failures.len(), MOST_KEPT);
+        // Slurm begins its numbers anew: what was just noted stays.
+        failures.insert(1, Failures::default());
+        assert_eq!(forget_oldest(&mut failures, 1), Some(2));
+        assert!(failures.contains_key(&1) && failures.len() == MOST_KEPT);
     }
 
     #[test]

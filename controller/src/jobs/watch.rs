@@ -120,9 +120,11 @@ impl Jobs {
             self.release(&record.assembly.name);
         }
         for record in live {
-            for node in left(record, jobs) {
-                self.note_left(record, &node);
+            let left = left(record, jobs);
+            for node in &left {
+                self.note_left(record, node);
             }
+            self.give_up_on_lost_head(record, &left);
             self.end_patience(record, jobs).await;
             self.give_up_failed(record, jobs).await;
         }
@@ -189,6 +191,17 @@ impl Jobs {
         // What comes of it is in the pool's events.
         if let Err(failure) = self.pools.fail_now(name, &why).await {
             tracing::warn!(pool = name, %failure, "a silent donor is still waited for");
+        }
+    }
+
+    /// Processes on a job's other nodes wait for a head that is lost, and cannot be ended: Slurm
+    /// drains a node for such a one. So the pool goes before their Epilogs, which come after them.
+    fn give_up_on_lost_head(&self, record: &PoolRecord, left: &[String]) {
+        let head = &record.placement.head;
+        let answers = self.nodes.get(head).is_some_and(|known| known.reachable());
+        if left.contains(head) && !answers {
+            tracing::info!(pool = %record.assembly, head, "its job ends, and its head is lost");
+            self.release(&record.assembly.name);
         }
     }
 

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
-use rampool_proto::v1::{Failure, HoldingKind, PoolId, PoolSpec};
+use rampool_proto::v1::{Failure, HoldingKind, Placement, PoolId, PoolSpec};
 
 use super::Pools;
 use super::candidates::promised;
@@ -58,6 +59,25 @@ impl Pools {
     #[must_use]
     pub fn lent_to_admins(&self, node: &Known) -> u64 {
         lent(node, |assembly| assembly.is_some_and(|assembly| assembly.name.job().is_none()))
+    }
+
+    /// Which donors of an admin's pool would lend what Slurm may give to jobs too, in a sentence.
+    /// Nothing keeps them from it.
+    pub(super) fn beyond_slurm(&self, spec: &PoolSpec, placement: &Placement) -> Option<String> {
+        if spec.job.is_some() {
+            return None;
+        }
+        let mut others = self.records();
+        others.retain(|record| !record.is_own());
+        let beyond = placement.pieces.iter().chain(&placement.spares).filter(|piece| {
+            let donor = self.env.nodes.get(&piece.donor);
+            let left = donor.and_then(|donor| self.allowance_left(&donor, &others));
+            left.is_some_and(|left| left < piece.bytes)
+        });
+        let beyond = HostList::from_names(beyond.map(|piece| &piece.donor)).ok()?;
+        (!beyond.is_empty()).then(|| {
+            format!("Slurm may give memory of {beyond} to jobs too: more than MemSpecLimit is lent")
+        })
     }
 
     /// A refusal for lack of memory, with the nodes that have more than they may lend.

@@ -170,6 +170,7 @@ pub fn calls_of(
                 way: Some(way),
                 allow_swap: settings.allow_swap,
                 carved: piece.carved,
+                for_job_elsewhere: record.is_outside(),
             })
         }
         Step::Attach => Call::Attach(AttachRequest {

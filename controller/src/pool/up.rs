@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION, PoolName};
-use rampool_proto::v1::{CheckHeadRequest, Failure, FailureKind, Placement, PoolId, PoolSpec};
+use rampool_proto::v1::{
+    CheckHeadRequest, Event, EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec,
+};
 
 use super::operation::Kind;
 use super::record::{Phase, PoolRecord};
@@ -39,6 +41,7 @@ impl Pools {
             return Ok(events);
         }
         let record = self.place(&wanted)?;
+        let warning = self.beyond_slurm(&wanted.spec, &record.placement);
         self.env.store.put(&record).await.map_err(store_failure)?;
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
         let mut now = slot.lock();
@@ -46,6 +49,9 @@ impl Pools {
         let kind = Kind::Up(Box::new(wanted.spec));
         let operation = self.begin(&slot, kind, record, Input::Begin, Some(permit));
         now.operation = Some(Arc::clone(&operation));
+        if let Some(text) = warning {
+            operation.tell(Event { kind: EventKind::Note.into(), text, ..Event::default() });
+        }
         Ok(operation.subscribe())
     }
 
@@ -53,7 +59,8 @@ impl Pools {
     pub async fn plan(&self, spec: &PoolSpec) -> Result<Placement, Failure> {
         let wanted = self.resolve(spec)?;
         self.hear(&wanted).await;
-        let placement = planner::plan(&wanted, &self.candidates_for(&wanted.spec)?)?;
+        let mut placement = planner::plan(&wanted, &self.candidates_for(&wanted.spec)?)?;
+        placement.notes.extend(self.beyond_slurm(&wanted.spec, &placement));
         self.refuse_shared_mount_point(&placement)?;
         let generation = self.next_generation(&wanted.name)?;
         let check = Call::CheckHead(CheckHeadRequest {

@@ -87,12 +87,20 @@ async fn a_donor_under_slurm_lends_no_more_than_slurm_keeps_from_jobs() {
         job: None,
         ..outside(1, "", 0)
     };
-    finished(&rig.up(&of("admins", 1)).await);
+    let events = rig.up(&of("admins", 1)).await;
+    finished(&events);
+    assert!(!events.iter().any(|event| event.text.contains("Slurm")), "{events:?}");
     let own = Job { nodes: "n[1-2]".into(), outside: false, ..outside(8, "", 0).job.unwrap() };
     finished(&rig.up(&PoolSpec { job: Some(own), ..of("job-8-1", 1) }).await);
     finished(&rig.up(&outside(7, "n2", GIB)).await);
     let told = refusal(&rig, &outside(9, "n2", GIB)).await;
     assert!(told.said.contains("n2 may lend 0 B of 1 GiB"), "{told}");
-    // Admins may take more.
-    finished(&rig.up(&of("disaster", 1)).await);
+    // Admins may take more, and are told.
+    let disaster = of("disaster", 1);
+    let said = "Slurm may give memory of n2 to jobs too";
+    let planned = rig.pools.plan(&disaster).await.unwrap();
+    assert!(planned.notes.iter().any(|note| note.starts_with(said)), "{:?}", planned.notes);
+    let events = rig.up(&disaster).await;
+    finished(&events);
+    assert!(events.iter().any(|event| event.text.starts_with(said)), "{events:?}");
 }

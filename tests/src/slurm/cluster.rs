@@ -58,7 +58,10 @@ impl SlurmCluster {
         let nodes = compute + donors + 1;
         let rampool =
             Cluster::builder(name, nodes).party("slurm", PARTY).controller(&site::jobs_yaml());
-        let rampool = rampool.memory_mib(MEMORY_MIB);
+        let mut rampool = rampool.memory_mib(MEMORY_MIB);
+        for node in NodeId::first(compute + 1).skip(1) {
+            rampool = rampool.agent(node, site::AGENT_YAML);
+        }
         Builder { rampool, compute, donors, kept_mib: 0, licences: None }
     }
 
@@ -157,11 +160,20 @@ impl SlurmCluster {
         Ok(())
     }
 
-    /// Ends slurmctld as `kill -9` does, and waits until it is gone.
+    /// Ends slurmctld as `kill -9` does, and waits until it is gone. It writes its state seconds
+    /// late, and one that is killed before has forgotten a job, or its end: here it has not.
     ///
     /// # Errors
     /// When it does not run.
     pub fn kill_slurmctld(&self) -> Result<()> {
+        let n1 = self.cluster.node(CONTROLLER);
+        // A job that never starts: where it stands, all that was before it does.
+        let mark = format!("mark-{}", n1.sh("date +%s%N")?);
+        self.as_user(&["sbatch", "--hold", "--job-name", &mark, "--wrap", "true"], "")?.ok()?;
+        until("in slurmctld's state", READY_DEADLINE, || {
+            let grep = n1.exec(["grep", "-aq", &mark, "/var/lib/slurm/slurmctld/job_state"])?;
+            Ok(if grep.status.success() { Ok(()) } else { Err(grep.status) })
+        })?;
         self.cluster.kill_program(CONTROLLER, "slurmctld")
     }
 

@@ -86,6 +86,9 @@ node_deadline: {NODE_DEADLINE}s
     )
 }
 
+/// What agent.yaml says on a node that runs jobs.
+pub const AGENT_YAML: &str = "slurm_commands: /usr/bin\n";
+
 /// What controller.yaml says of jobs.
 #[must_use]
 pub fn jobs_yaml() -> String {
