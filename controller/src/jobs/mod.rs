@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | [`spec`] | from what a job said to what its pool shall be; pure |
 //! | [`runs`] | the pools that one job was given, one after the other; pure |
+//! | `reserve` | it waits for its nodes: donors outside of it hold its memory |
 //! | `start` | its nodes are known: its pool is made |
+//! | `guard` | who follows that, and leaves, gives the job up |
 //! | `admit` | may a job start on a node |
 //! | [`failures`] | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
@@ -21,8 +23,10 @@ mod doctor;
 mod donors;
 mod facts;
 pub mod failures;
+mod guard;
 mod leave;
 mod list;
+mod reserve;
 pub mod runs;
 pub mod service;
 pub mod spec;

@@ -45,13 +45,15 @@ impl Watch {
         grace: Duration,
         now: Instant,
     ) -> Vec<Arc<PoolRecord>> {
-        let on_nodes: BTreeSet<u32> = jobs
-            .iter()
-            .filter(|job| job.phase() == SlurmPhase::OnNodes)
-            .map(|job| job.id)
-            .collect();
+        let phases: BTreeMap<u32, SlurmPhase> =
+            jobs.iter().map(|job| (job.id, job.phase())).collect();
         let off = |record: &&Arc<PoolRecord>| {
-            runs::job_of(record).is_some_and(|job| !on_nodes.contains(&job))
+            let Some(job) = runs::job_of(record) else { return false };
+            match phases.get(&job) {
+                Some(SlurmPhase::OnNodes) => false,
+                Some(SlurmPhase::Waiting) => !record.awaits_nodes(),
+                Some(SlurmPhase::Over) | None => true,
+            }
         };
         let off: Vec<&Arc<PoolRecord>> = live.iter().filter(off).collect();
         let names: BTreeSet<String> = off.iter().map(|r| r.assembly.name.to_string()).collect();
@@ -296,6 +298,17 @@ mod tests {
         assert_eq!(over(&mut watch, &live, &[], at(10)), 0);
         assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(69)), 0);
         assert_eq!(over(&mut watch, &live, &[job(7, "CANCELLED")], at(70)), 1);
+    }
+
+    #[test]
+    fn what_is_reserved_is_kept_while_its_job_waits_and_goes_when_that_is_gone() {
+        let live = [Arc::new(samples::reserved("job-7-1.1"))];
+        let (mut watch, begin) = (Watch::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(0)), 0);
+        assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(100)), 0);
+        assert_eq!(over(&mut watch, &live, &[], at(101)), 0);
+        assert_eq!(over(&mut watch, &live, &[], at(161)), 1);
     }
 
     #[test]
