@@ -2,6 +2,7 @@
 //!
 //! | module | idea |
 //! | --- | --- |
+//! | [`ask`] | what one job asked for, by `squeue` |
 //! | [`job`] | a row of `squeue`, in a format of our own |
 //! | [`node`] | a line of `scontrol -o show node` |
 //! | [`partition`] | a line of `scontrol -o show partition` |
@@ -15,6 +16,7 @@
 //! there unquoted: a job named `x JobState=COMPLETED` would be over. What is decided on comes from
 //! `squeue`, from fields that no user writes.
 
+pub mod ask;
 pub mod config;
 pub mod job;
 pub mod node;
