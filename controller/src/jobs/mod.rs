@@ -73,6 +73,20 @@ pub struct JobsConfig {
     /// The file that `job_submit.lua` reads. Left out: none is kept, and no job is refused when it
     /// is submitted.
     pub facts: Option<PathBuf>,
+    /// By what jobs wait for the memory of donors outside of them.
+    #[serde(default)]
+    pub wait_by: Waiting,
+}
+
+/// By what jobs wait for the memory of donors outside of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// Licences of slurm.conf.
+    #[default]
+    Licence,
+    /// `burst_buffer/lua`, as `burst_buffer.lua` says it.
+    BurstBuffer,
 }
 
 fn default_commands() -> PathBuf {
