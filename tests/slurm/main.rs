@@ -1,6 +1,7 @@
 //! Real jobs of an ordinary user under a real Slurm. Needs the lab (`rampool-lab doctor`); run
 //! with `--features lab`.
 
+mod burst;
 mod faults;
 mod gate;
 mod memory;

@@ -9,15 +9,15 @@ use crate::faults::WAITING_MKFS;
 use crate::own::{LOCAL, SOON, a_job_of};
 
 /// Of two donors, which do not have twice as much.
-const LARGE: &str = "560MiB";
+pub(crate) const LARGE: &str = "560MiB";
 
 /// Runs until it is let go: `touch /tmp/end` on its first node.
-const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
+pub(crate) const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
     until [ -e /tmp/end ]; do sleep 0.3; done\nls $RAMPOOL_DIR/mine\n";
 
 /// Donors that lend to jobs elsewhere, and what a job gets of them that gives no size; a service
 /// node may be the head.
-fn profiles(donors: &str, size: &str) -> String {
+pub(crate) fn profiles(donors: &str, size: &str) -> String {
     let donors = format!("    donors: {donors}\n    size: {size}\n    patience: 10s\n");
     let lake = format!("    lend: pool\n    fs: ext4\n{donors}");
     format!("  lake:\n{lake}  lake_served:\n    head: {CONTROLLER}\n{lake}")
@@ -32,14 +32,14 @@ fn until_facts(slurm: &SlurmCluster) -> Result<()> {
     })
 }
 
-fn submit<'a>(slurm: &'a SlurmCluster, options: &[&str]) -> Result<Job<'a>> {
+pub(crate) fn submit<'a>(slurm: &'a SlurmCluster, options: &[&str]) -> Result<Job<'a>> {
     for node in slurm.compute() {
         slurm.cluster.node(node).sh("rm -f /tmp/end")?;
     }
     slurm.submit(&[&["-C", "lake"], options].concat(), LET_GO)
 }
 
-fn until_running(job: &Job<'_>) -> Result<()> {
+pub(crate) fn until_running(job: &Job<'_>) -> Result<()> {
     job.until("running", SOON, |fields| fields.get("JobState") == "RUNNING")?;
     let path = format!("dir=/rampool/{}", job.id);
     until("in its scratch", SOON, || {
@@ -48,12 +48,12 @@ fn until_running(job: &Job<'_>) -> Result<()> {
     })
 }
 
-fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
+pub(crate) fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
     let first = job.show()?.get("BatchHost").to_owned();
     slurm.cluster.node(&first).sh("touch /tmp/end").map(drop)
 }
 
-fn ensure_completed(job: &Job<'_>) -> Result<()> {
+pub(crate) fn ensure_completed(job: &Job<'_>) -> Result<()> {
     let fields = job.until_over(SOON)?;
     let output = job.output()?;
     ensure!(fields.get("JobState") == "COMPLETED", "{fields}\n{output}");
@@ -63,7 +63,7 @@ fn ensure_completed(job: &Job<'_>) -> Result<()> {
 }
 
 /// A pool's donors, as `rampool list` tells.
-fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
     let list = slurm.cluster.rampool_json(&["list"])?;
     let name = format!("job-{}-1", job.id);
     let pools = list["pools"].as_array().context("no pools")?;
@@ -72,7 +72,7 @@ fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
     Ok(donors.iter().filter_map(|donor| donor["node"].as_str()).map(str::to_owned).collect())
 }
 
-fn signal_agent(slurm: &SlurmCluster, node: &str, signal: &str) -> Result<()> {
+pub(crate) fn signal_agent(slurm: &SlurmCluster, node: &str, signal: &str) -> Result<()> {
     let line = format!("kill -{signal} $(pidof rampool-agent)");
     slurm.cluster.node(node).sh(&line).map(drop)
 }
