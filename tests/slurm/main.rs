@@ -2,6 +2,7 @@
 //! with `--features lab`.
 
 mod burst;
+mod burst_faults;
 mod faults;
 mod gate;
 mod memory;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{Fields, Job, SlurmCluster, site};
 use rampool_e2e::until::until;
+use serde_json::Value;
 
 use crate::faults::WAITING_MKFS;
 use crate::own::{LOCAL, SOON, a_job_of};
@@ -62,12 +63,18 @@ pub(crate) fn ensure_completed(job: &Job<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A pool's donors, as `rampool list` tells.
-pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+/// A job's pool, as `rampool list` tells; none where it has none.
+pub(crate) fn pool_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Option<Value>> {
     let list = slurm.cluster.rampool_json(&["list"])?;
-    let name = format!("job-{}-1", job.id);
+    let own = format!("job-{}-", job.id);
     let pools = list["pools"].as_array().context("no pools")?;
-    let pool = pools.iter().find(|pool| pool["name"] == name).context(list.to_string())?;
+    let is_own = |pool: &&Value| pool["name"].as_str().is_some_and(|name| name.starts_with(&own));
+    Ok(pools.iter().find(is_own).cloned())
+}
+
+/// A pool's donors.
+pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+    let pool = pool_of(slurm, job)?.context("the job has no pool")?;
     let donors = pool["donors"].as_array().context("no donors")?;
     Ok(donors.iter().filter_map(|donor| donor["node"].as_str()).map(str::to_owned).collect())
 }

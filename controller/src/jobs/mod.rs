@@ -126,6 +126,8 @@ struct Kept {
     /// When Slurm ends each job that has a pool, at the latest, as far as it said; in milliseconds
     /// since the Unix epoch.
     ends: BTreeMap<u32, u64>,
+    /// Jobs that are over, and of which Slurm still counts shares of its burst buffer.
+    leaked: BTreeSet<u32>,
 }
 
 impl Jobs {

@@ -7,6 +7,7 @@
 //! | [`node`] | a line of `scontrol -o show node` |
 //! | [`partition`] | a line of `scontrol -o show partition` |
 //! | [`config`] | `scontrol show config` |
+//! | [`burst`] | `scontrol show burst` |
 //! | [`time`] | `1-02:03:04`, `UNLIMITED` |
 //!
 //! Keys that nobody here knows may come and go with Slurm's releases: they are passed over. A line
@@ -17,6 +18,7 @@
 //! `squeue`, from fields that no user writes.
 
 pub mod ask;
+pub mod burst;
 pub mod config;
 pub mod job;
 pub mod node;
