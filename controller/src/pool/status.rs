@@ -169,7 +169,7 @@ fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
         }
         Phase::Released(cause) => remarks.push(format!("released: {cause}")),
         Phase::Reserved => {
-            remarks.push("its memory is held until its job has its nodes".to_owned())
+            remarks.push("its memory is held until its job has its nodes".to_owned());
         }
         Phase::Creating => {}
     }
