@@ -55,9 +55,9 @@ pub fn examine(buffer: &Buffer, start: Option<Duration>) -> Option<Finding> {
 /// Beside the hook's own deadline: a shell, and Slurm's answer to what the job wants.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// Jobs that are over, and of which Slurm still counts shares.
+/// Of a job that is over, and of which Slurm still counts a share.
 #[must_use]
-pub fn leaked(job: u32) -> Finding {
+pub fn forgotten(job: u32) -> Finding {
     let severity = Severity::Warning.into();
     let text = format!(
         "Slurm: the burst buffer still counts the share of job {job}, which is over and has no \

@@ -76,7 +76,8 @@ fn during_setup<'a>(
     act: impl FnOnce(&Job<'a>) -> Result<()>,
 ) -> Result<Job<'a>> {
     let n1 = slurm.cluster.node(CONTROLLER);
-    n1.sh("mv /usr/bin/squeue /usr/bin/squeue.slurm; rm -f /tmp/holds; touch /tmp/hold")?;
+    n1.sh("[ -e /usr/bin/squeue.slurm ] || mv /usr/bin/squeue /usr/bin/squeue.slurm; \
+           rm -f /tmp/holds; touch /tmp/hold")?;
     n1.write_file("/usr/bin/squeue", 0o755, WAITING_SQUEUE)?;
     let job = submit(slurm, &["-N2", "--comment=rampool:size=560M"])?;
     until("setting up", SOON, || {
@@ -84,7 +85,7 @@ fn during_setup<'a>(
         Ok(if there { Ok(()) } else { Err(job.show()?) })
     })?;
     signal_agent(slurm, "n5", "STOP")?;
-    n1.sh("rm /tmp/hold; mv /usr/bin/squeue.slurm /usr/bin/squeue")?;
+    n1.sh("rm /tmp/hold")?;
     let acted = until_state(slurm, &job, Some("creating")).and_then(|()| act(&job));
     signal_agent(slurm, "n5", "CONT")?;
     acted.map(|()| job)

@@ -61,8 +61,8 @@ impl Jobs {
             return Ok(vec![buffer::missing()]);
         }
         let times = buffer::examine(&self.slurm.buffer().await?, hooks.map(|hooks| hooks.start));
-        let leaked = self.locked(|kept| kept.leaked.clone());
-        Ok(times.into_iter().chain(leaked.into_iter().map(buffer::leaked)).collect())
+        let forgotten = self.locked(|kept| kept.forgotten.clone());
+        Ok(times.into_iter().chain(forgotten.into_iter().map(buffer::forgotten)).collect())
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `admit` | may a job start on a node |
 //! | [`failures`] | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
+//! | `shares` | what Slurm counts of its burst buffer for nobody |
 //! | `donors` | those that lend to jobs elsewhere, and the licence that counts what they lend |
 //! | `facts` | what `job_submit.lua` may know |
 //! | `leave` | a job has ended on a node, or altogether |
@@ -29,6 +30,7 @@ mod list;
 mod reserve;
 pub mod runs;
 pub mod service;
+mod shares;
 pub mod spec;
 mod start;
 mod watch;
@@ -76,6 +78,18 @@ pub struct JobsConfig {
     /// By what jobs wait for the memory of donors outside of them.
     #[serde(default)]
     pub wait_by: Waiting,
+}
+
+impl JobsConfig {
+    /// Says what in it cannot be meant.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.wait_by == Waiting::BurstBuffer && self.facts.is_none() {
+            return Err("jobs: wait_by: burst_buffer needs `facts`: burst_buffer.lua reads what \
+                        there is from that file"
+                .to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// By what jobs wait for the memory of donors outside of them.
@@ -127,7 +141,7 @@ struct Kept {
     /// since the Unix epoch.
     ends: BTreeMap<u32, u64>,
     /// Jobs that are over, and of which Slurm still counts shares of its burst buffer.
-    leaked: BTreeSet<u32>,
+    forgotten: BTreeSet<u32>,
 }
 
 impl Jobs {
@@ -147,6 +161,10 @@ impl Jobs {
         let slurm = Commands::of(&config.commands, commands::DEADLINE);
         let kept = Mutex::new(Kept { failures, ..Kept::default() });
         Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, store, kept })
+    }
+
+    fn grace(&self) -> Duration {
+        self.config.grace.unwrap_or(BUILT_IN_GRACE)
     }
 
     fn locked<T>(&self, with: impl FnOnce(&mut Kept) -> T) -> T {

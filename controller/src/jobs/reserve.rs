@@ -17,6 +17,9 @@ use crate::planner;
 use crate::pool::Events;
 use crate::pool::record::{Phase, PoolRecord};
 
+/// What fails, in the failures of this room.
+const STEP: &str = "reserve the job's memory";
+
 impl Jobs {
     /// Reserves a job's pool, or attaches to that, or says that it is so. Whoever drops this waits
     /// no longer; whoever drops the events before their end gives the reservation up.
@@ -32,17 +35,31 @@ impl Jobs {
             ));
         }
         let patience = Duration::from_secs(request.patience_seconds.into());
-        let asker = asker_of(&request);
+        let reserved = self.reserve_within(patience, job, &asker_of(&request), &wanted).await;
+        if let Err(failure) = &reserved {
+            self.not_reserved(job, failure).await;
+        }
+        reserved
+    }
+
+    /// Waits as long for memory that others have.
+    async fn reserve_within(
+        self: &Arc<Self>,
+        patience: Duration,
+        job: u32,
+        asker: &Asker,
+        wanted: &Wanted,
+    ) -> Result<Events, Failure> {
         let end = Instant::now() + patience;
         self.earlier_gone(job, patience).await?;
         loop {
-            let refusal = match self.try_to_reserve(job, &asker, &wanted).await {
+            let refusal = match self.try_to_reserve(job, asker, wanted).await {
                 Err(refusal) if planner::is_lack_of_memory(&refusal) => refusal,
                 other => return other,
             };
             self.say_meanwhile(job, format!("rampool: waits for memory: {refusal}"));
             let left = end.saturating_duration_since(Instant::now());
-            let fits = || self.would_fit(job, &asker, &wanted);
+            let fits = || self.would_fit(job, asker, wanted);
             if !self.comes_to_be(left, fits).await {
                 return Err(refusal);
             }
@@ -56,7 +73,7 @@ impl Jobs {
             return Ok(());
         }
         let held = self.live(job).map(|record| self.why_held(&record.assembly));
-        Err(Failure::new(FailureKind::TimedOut, "reserve the job's memory")
+        Err(Failure::new(FailureKind::TimedOut, STEP)
             .saying(format!("an earlier pool of it is still there: {}", held.unwrap_or_default()))
             .advising("`rampool status POOL` says what goes on"))
     }
@@ -70,9 +87,9 @@ impl Jobs {
         let (jobs, asker, wanted) = (Arc::clone(self), asker.clone(), wanted.clone());
         // A task of its own: of a caller who leaves meanwhile, it is the events that know.
         let begun = tokio::spawn(async move { jobs.begin_reserving(job, &asker, &wanted).await });
-        begun.await.unwrap_or_else(|error| {
-            Err(Failure::new(FailureKind::Failed, "reserve the job's memory").saying(error))
-        })
+        begun
+            .await
+            .unwrap_or_else(|error| Err(Failure::new(FailureKind::Failed, STEP).saying(error)))
     }
 
     async fn begin_reserving(
@@ -118,20 +135,25 @@ impl Jobs {
         Site { config: &self.config, profile: &self.profiles[&wanted.profile] }
     }
 
-    /// Slurm holds a job whose memory could not be reserved, and says why: the next try is without
-    /// the donor where it failed.
     async fn take_note_of_reserving(&self, job: u32, event: &Event) {
         match event.kind() {
             EventKind::Finished => self.succeeded(job, &event.text).await,
             EventKind::GaveUp => {
-                let node = event.node.clone();
-                self.change(job, |failures| failures.donors.extend(Some(node))).await;
-                let text = &event.text;
-                let held = format!("rampool: held: {text}; then: scontrol release {job}");
-                self.say(job, held).await;
+                let said = || Failure::new(FailureKind::Failed, STEP).saying(&event.text);
+                self.not_reserved(job, &event.failure.clone().unwrap_or_else(said)).await;
             }
             _ => {}
         }
+    }
+
+    /// Slurm holds a job whose memory could not be reserved: its next try is without the donor where
+    /// it failed.
+    async fn not_reserved(&self, job: u32, failure: &Failure) {
+        tracing::warn!(job, %failure, "its memory is not reserved");
+        let donor = Some(failure.node.clone()).filter(|node| !node.is_empty());
+        self.change(job, |failures| failures.donors.extend(donor)).await;
+        let mended = format!("when that is mended: scontrol release {job}");
+        self.say(job, format!("rampool: held: {failure}; {mended}")).await;
     }
 }
 

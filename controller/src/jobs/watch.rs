@@ -15,7 +15,8 @@ use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 use rampool_slurm::text::node::Node;
 
 use super::list::end_ms;
-use super::{BUILT_IN_GRACE, Jobs, Waiting, admit, runs};
+use super::shares::Shares;
+use super::{Jobs, admit, runs};
 use crate::clock::now_ms;
 use crate::pool::health;
 use crate::pool::record::{Phase, PoolRecord};
@@ -31,8 +32,7 @@ const LOOK_AT_NODES: Duration = Duration::from_secs(15);
 pub(super) struct Watch {
     /// Since when the job of a pool has not been on its nodes any more, by the pool's name.
     off_nodes: BTreeMap<String, Instant>,
-    /// Since when a share of the burst buffer has been for a job that is over, by job.
-    idle_shares: BTreeMap<u32, Instant>,
+    shares: Shares,
     nodes_seen: Option<Instant>,
     /// Whether Slurm answered last time.
     silent: bool,
@@ -68,30 +68,6 @@ impl Watch {
             .cloned()
             .collect()
     }
-
-    /// Jobs that have a share of the burst buffer, have been over for longer than `grace`, and hold
-    /// nothing.
-    fn leaked(
-        &mut self,
-        shares: &[u32],
-        jobs: &[Job],
-        holds: impl Fn(u32) -> bool,
-        grace: Duration,
-        now: Instant,
-    ) -> BTreeSet<u32> {
-        let is_over = |job: u32| {
-            let known = jobs.iter().find(|known| known.id == job);
-            known.is_none_or(|known| known.phase() == SlurmPhase::Over)
-        };
-        let idle: BTreeSet<u32> =
-            shares.iter().copied().filter(|job| is_over(*job) && !holds(*job)).collect();
-        self.idle_shares.retain(|job, _| idle.contains(job));
-        let long = |job: &u32| {
-            let since = *self.idle_shares.entry(*job).or_insert(now);
-            now.duration_since(since) >= grace
-        };
-        idle.into_iter().filter(long).collect()
-    }
 }
 
 impl Jobs {
@@ -123,30 +99,10 @@ impl Jobs {
             if let Err(failure) = self.resume_nodes().await {
                 tell_silence(watch, &failure);
             }
-            if let Err(failure) = self.look_at_buffer(watch).await {
+            if let Err(failure) = self.look_at_shares(&mut watch.shares).await {
                 tracing::warn!(%failure, "shares of Slurm's burst buffer are not compared");
             }
         }
-    }
-
-    /// Slurm sometimes forgets to tear down what a cancelled job had: its share is nobody's then.
-    async fn look_at_buffer(&self, watch: &mut Watch) -> Result<(), Failure> {
-        if self.config.wait_by != Waiting::BurstBuffer {
-            return Ok(());
-        }
-        let shares = self.slurm.buffer().await?.jobs;
-        let jobs = self.slurm.jobs().await?;
-        let holds = |job| self.live(job).is_some();
-        let leaked = watch.leaked(&shares, &jobs, holds, self.grace(), Instant::now());
-        let before = self.locked(|kept| std::mem::replace(&mut kept.leaked, leaked.clone()));
-        for job in leaked.difference(&before) {
-            tracing::warn!(job, "it is over, and Slurm still counts its share of the burst buffer");
-        }
-        Ok(())
-    }
-
-    fn grace(&self) -> Duration {
-        self.config.grace.unwrap_or(BUILT_IN_GRACE)
     }
 
     /// Pools of jobs that are not being released yet.
@@ -357,20 +313,6 @@ mod tests {
         assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(100)), 0);
         assert_eq!(over(&mut watch, &live, &[], at(101)), 0);
         assert_eq!(over(&mut watch, &live, &[], at(161)), 1);
-    }
-
-    #[test]
-    fn a_share_is_leaked_when_its_job_is_over_and_holds_nothing_for_a_while() {
-        let (mut watch, begin) = (Watch::default(), Instant::now());
-        let mut leaked = |jobs: &[Job], holds: bool, seconds| {
-            let at = begin + Duration::from_secs(seconds);
-            watch.leaked(&[7], jobs, |_| holds, Duration::from_secs(60), at).len()
-        };
-        assert_eq!(leaked(&[job(7, "PENDING")], false, 0), 0);
-        assert_eq!(leaked(&[job(7, "CANCELLED")], true, 100), 0);
-        assert_eq!(leaked(&[job(7, "CANCELLED")], false, 101), 0);
-        assert_eq!(leaked(&[], false, 161), 1);
-        assert_eq!(leaked(&[job(7, "RUNNING")], false, 162), 0);
     }
 
     #[test]

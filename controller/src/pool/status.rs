@@ -92,8 +92,11 @@ pub fn sentence(record: &PoolRecord) -> String {
         Phase::Creating if record.awaits_nodes() => format!("{assembly} is being reserved"),
         Phase::Creating => format!("{assembly} is being made"),
         Phase::Reserved => {
-            let donors = record.members().count();
-            format!("{assembly} is reserved on {donors} donors until its job has its nodes")
+            let donors = match record.members().count() {
+                1 => "one donor".to_owned(),
+                donors => format!("{donors} donors"),
+            };
+            format!("{assembly} is reserved on {donors} until its job has its nodes")
         }
         Phase::Ready if record.placement.mount_point.is_empty() => format!("{assembly} is ready"),
         Phase::Ready => format!(
