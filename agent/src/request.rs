@@ -60,6 +60,7 @@ pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wante
             return invalid(format!("{odd:?} is no iSCSI initiator name"));
         }
         Some(WireWay::Local(_)) => Way::Local,
+        Some(WireWay::Reserved(_)) => Way::Reserved,
         None => return invalid("it does not say to whom to export"),
     };
     let assembly = assembly(request.pool.as_ref())?;

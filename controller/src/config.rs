@@ -136,6 +136,9 @@ impl Config {
         self.check_racks()?;
         check_authority(&self.iqn_authority)?;
         self.check_donors_of_jobs()?;
+        if let Some(jobs) = &self.jobs {
+            jobs.check()?;
+        }
         for (name, profile) in &self.profiles {
             profile.check(&self.nodes).map_err(|problem| format!("profile {name}: {problem}"))?;
             self.try_profile(name)
@@ -304,6 +307,7 @@ mod tests {
             "commands",
             "grace",
             "facts",
+            "wait_by",
             "lend",
             "tls",
             "ca",
@@ -334,6 +338,16 @@ mod tests {
                 "examples/controller.yaml does not show {field}"
             );
         }
+    }
+
+    #[test]
+    fn a_burst_buffer_needs_the_facts() {
+        let jobs = |more: &str| {
+            read(&format!("nodes: n[1-3]\njobs: {{cluster: x, wait_by: burst_buffer{more}}}"))
+        };
+        assert!(jobs(", facts: /run/facts").is_ok());
+        let told = jobs("").unwrap_err().to_string();
+        assert!(told.contains("wait_by: burst_buffer needs `facts`"), "{told}");
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn waits_for(record: &PoolRecord, nodes: &BTreeSet<String>) -> bool {
                 awaited(&over.head) || over.remains.iter().any(|left| awaited(&left.node))
             }
             Phase::Replacing(_) | Phase::Failed(_) => awaited(&record.placement.head),
-            Phase::Creating | Phase::Ready | Phase::Released(_) => false,
+            Phase::Creating | Phase::Reserved | Phase::Ready | Phase::Released(_) => false,
         }
 }
 
@@ -193,7 +193,7 @@ fn go_on(pools: &Arc<Pools>, nodes: &Nodes, pauses: &mut Pauses) {
                 }
             }
             Phase::Ready => owing(),
-            Phase::Released(_) => false,
+            Phase::Reserved | Phase::Released(_) => false,
         };
         if worth_it && pauses.try_now(record.assembly.to_string()) {
             pools.go_on(record.assembly.name.as_str());

@@ -60,6 +60,8 @@ pub struct Wanted {
     pub donors: Donors,
     /// The only nodes that may be chosen to lend; empty: all.
     pub among: BTreeSet<String>,
+    /// The node that shall assemble and mount it; none while the pool is only to be reserved.
+    pub head: Option<String>,
     /// The nodes that shall mount the head's file system.
     pub clients: Vec<String>,
     /// Every field of the request, filled in.
@@ -106,8 +108,8 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
     let among = among_of(spec)?;
     let filesystem = filesystem_of(spec, &profile)?;
     let redundancy = redundancy_of(spec, &profile)?;
-    let head = head_of(spec, &profile)?;
-    let clients = clients_of(spec, &head, filesystem)?;
+    let head = if awaits_nodes(spec) { None } else { Some(head_of(spec, &profile)?) };
+    let clients = clients_of(spec, head.as_deref(), filesystem)?;
     let filled = PoolSpec {
         name: spec.name.clone(),
         profile: profile_name,
@@ -115,7 +117,7 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
             Size::Usable(bytes) => Capacity::SizeBytes(bytes),
             Size::PerDonor(bytes) => Capacity::SizePerDonorBytes(bytes),
         }),
-        head,
+        head: head.clone().unwrap_or_default(),
         donors: match &donors {
             Donors::Listed(names) => HostList::from_names(names).map_err(invalid)?.to_string(),
             Donors::Pick(_) => String::new(),
@@ -144,7 +146,12 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         job: spec.job.clone(),
         among: spec.among.clone(),
     };
-    Ok(Wanted { name, capacity, donors, among, clients, spec: filled })
+    Ok(Wanted { name, capacity, donors, among, head, clients, spec: filled })
+}
+
+/// Whether it is of a job that has no nodes yet: its pool is reserved, and has no head.
+fn awaits_nodes(spec: &PoolSpec) -> bool {
+    spec.job.as_ref().is_some_and(|job| job.nodes.is_empty())
 }
 
 /// The profile meant; the built-in one is empty, so that all of it is built in.
@@ -233,7 +240,7 @@ pub(crate) fn among_of(spec: &PoolSpec) -> Result<BTreeSet<String>, Failure> {
 /// The nodes that shall mount the head's file system.
 fn clients_of(
     spec: &PoolSpec,
-    head: &str,
+    head: Option<&str>,
     filesystem: FilesystemKind,
 ) -> Result<Vec<String>, Failure> {
     if spec.clients.is_empty() {
@@ -245,7 +252,7 @@ fn clients_of(
         let said = format!("{} clients; a pool has at most {MOST_CLIENTS}", clients.len());
         return Err(invalid(said));
     }
-    if clients.contains(head) {
+    if let Some(head) = head.filter(|head| clients.contains(head)) {
         return Err(invalid(format!("{head} is the head: it has the file system anyway"))
             .advising("leave it out of the clients"));
     }

@@ -7,6 +7,8 @@
 
 local M = {
 	facts = "/run/rampool-slurm/facts",
+	-- The burst buffer's pool of all donors outside of jobs.
+	pool = "rampool",
 	-- What stands for "not given" in a job's numbers, and in those of 16 bits (NO_VAL and NO_VAL16
 	-- of slurm.h).
 	not_given = 4294967294,
@@ -34,7 +36,7 @@ local function read_facts(path)
 	for line in file:lines() do
 		local word = {}
 		for w in line:gmatch("%S+") do word[#word + 1] = w end
-		if word[1] == "rampool-facts" then known_form = word[2] == "2"
+		if word[1] == "rampool-facts" then known_form = word[2] == "3"
 		elseif word[1] == "written" then facts.written = tonumber(word[2])
 		elseif word[1] == "fresh-for" then facts.fresh_for = tonumber(word[2])
 		elseif word[1] == "profile" then
@@ -42,6 +44,9 @@ local function read_facts(path)
 			facts.example = facts.example or word[2]
 		elseif word[1] == "licences" then
 			facts.licences, facts.donors = tonumber(word[2]), tonumber(word[3])
+		elseif word[1] == "buffer-mib" then
+			facts.buffer = { mib = tonumber(word[2]), free_mib = tonumber(word[3]) }
+			facts.donors = tonumber(word[4])
 		elseif word[1] == "lendable-mib" then
 			facts[word[2]] = {}
 			for i = 3, #word do
@@ -261,27 +266,34 @@ end
 -- Of each donor's piece: what the volume keeps of it, and what whole MiB take more.
 local KEPT_OF_PIECE = 2 * MIB
 
--- Jobs wait for donors outside by a licence for each GiB: so many are taken that the pool never has
--- more, on however few donors it comes to lie.
-local function licences_of(size, redundancy, donors)
+-- So much of the donors' memory is counted for a pool that it never has more, on however few of
+-- them it comes to lie.
+local function memory_of(size, redundancy, donors)
 	local fewest = FEWEST[redundancy] or 1
-	local all = size * fewest / data_pieces(redundancy, fewest) + donors * KEPT_OF_PIECE
-	return math.ceil(all / GIB)
+	return size * fewest / data_pieces(redundancy, fewest) + donors * KEPT_OF_PIECE
 end
 
--- A job of donors outside takes licences for its size; a licence of ours means nothing to others,
--- which have their own nodes' memory.
+-- A job of donors outside waits for them by licences for its size, one for each GiB, or by a share
+-- of the burst buffer, in MiB. A licence of ours means nothing to others, which have their own
+-- nodes' memory.
 local function account(job, wish, profile, facts)
-	if not facts.licences then return end
+	if not (facts.licences or facts.buffer) then return end
 	local licences
 	if profile.lend == "pool" then
 		-- The hooks are told the licences too: a size of its own says that they are not it.
 		wish.size = wish.size or (profile.mib .. "M")
 		wish.given = true
-		licences = licences_of(bytes_of(wish.size), wish.redundancy or profile.redundancy, facts.donors)
-		if licences > facts.licences then
-			refuse("rampool: size=%s takes up to %d GiB of the donors' memory, and jobs may have %d: "
-				.. "ask for less", wish.size, licences, facts.licences)
+		local memory = memory_of(bytes_of(wish.size), wish.redundancy or profile.redundancy,
+			facts.donors)
+		local unit = facts.licences and GIB or MIB
+		local takes = math.ceil(memory / unit)
+		local all = facts.licences or facts.buffer.mib
+		if takes > all then
+			refuse("rampool: size=%s takes up to %d %s of the donors' memory, and jobs may have %d: "
+				.. "ask for less", wish.size, takes, unit == GIB and "GiB" or "MiB", all)
+		end
+		if facts.licences then licences = takes
+		else job.burst_buffer = string.format("#RAMPOOL pool=%s capacity=%dM", M.pool, takes)
 		end
 	end
 	if licences or job.licenses then job.licenses = with_licences(job.licenses, licences) end
@@ -407,6 +419,33 @@ local function ask_for_what_is_lent(job, facts, lent)
 	end
 	return string.format("rampool: each node lends %d MiB of its memory to the job's scratch: with "
 		.. "that the job asks for %s", lent, asks)
+end
+
+-- The facts that can be believed, for burst_buffer.lua; nil where there are none.
+function M.read_facts() return read_facts(M.facts) end
+
+-- For burst_buffer.lua: nil, or the sentence that says what in a job's text cannot be. The line that
+-- account() gave it counts memory, and is no option of a pool.
+function M.check_buffer(text)
+	local well, problem = pcall(function()
+		local wish = {}
+		for line in text:gmatch("[^\n]+") do
+			if line:match("^%s*[^#%s]") then break end
+			local options = line:match("^#RAMPOOL%s*(.*)$") or ""
+			local mib = options:match("^pool=" .. M.pool .. " capacity=(%d+)M%s*$")
+			local facts = mib and M.read_facts()
+			local all = facts and facts.buffer and facts.buffer.mib
+			if all and tonumber(mib) > all then
+				refuse("rampool: %d MiB of the donors' memory are asked for, and jobs may have %d: "
+					.. "ask for less", mib, all)
+			end
+			if not mib then
+				for option in options:gmatch("%S+") do set(wish, option) end
+			end
+		end
+	end)
+	if well then return nil end
+	return type(problem) == "table" and problem.sentence or tostring(problem)
 end
 
 -- Reads a job's wishes, refuses what cannot be, and leaves them as one word of its comment, which

@@ -157,7 +157,7 @@ impl Environment {
     /// # Errors
     /// As [`job_of`](Self::job_of).
     pub fn end_job(&self, cluster: &str) -> Result<EndJobRequest, EnvironmentError> {
-        Ok(EndJobRequest { id: Some(self.job_of(cluster)?), patience_seconds: 0 })
+        Ok(EndJobRequest { id: Some(self.job_of(cluster)?), ..EndJobRequest::default() })
     }
 }
 

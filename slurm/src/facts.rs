@@ -13,7 +13,7 @@ use crate::text::partition::MemoryShare;
 use crate::wish;
 
 /// Of the file's form: a script of another version takes the file for missing.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Whose memory a job's pool is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -51,6 +51,20 @@ pub enum PoolSize {
     Whole(u64),
 }
 
+/// By what jobs wait for the memory of donors outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitBy {
+    /// There are so many licences, of which a job takes one for each GiB.
+    Licences(u64),
+    /// Slurm's burst buffer, of which a job takes a share.
+    BurstBuffer {
+        /// The most that the donors can lend to jobs, in bytes.
+        total: u64,
+        /// What of that nobody has, in bytes.
+        free: u64,
+    },
+}
+
 /// All that the script may know.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -68,9 +82,9 @@ pub struct Facts {
     pub pool: Vec<u64>,
     /// How many donors outside of jobs there are.
     pub donors: usize,
-    /// How many licences there are of which jobs of donors outside take one for each GiB of memory;
-    /// none: Slurm has no such licence, or did not say.
-    pub licences: Option<u64>,
+    /// By what jobs wait for the memory of donors outside; none: there are none, or Slurm has no
+    /// such licence, or did not say.
+    pub wait_by: Option<WaitBy>,
     /// Partitions that suspend jobs: a suspended job would keep the memory.
     pub suspending: Vec<String>,
     /// Partitions whose jobs have all CPUs of their nodes.
@@ -114,8 +128,14 @@ impl fmt::Display for Facts {
             writeln!(f, "lendable-mib own{}", counted(&self.own))?;
             writeln!(f, "lendable-mib pool{}", counted(&self.pool))?;
         }
-        if let Some(licences) = self.licences {
-            writeln!(f, "licences {licences} {}", self.donors)?;
+        match self.wait_by {
+            Some(WaitBy::Licences(licences)) => {
+                writeln!(f, "licences {licences} {}", self.donors)?;
+            }
+            Some(WaitBy::BurstBuffer { total, free }) => {
+                writeln!(f, "buffer-mib {} {} {}", total / MIB, free / MIB, self.donors)?;
+            }
+            None => {}
         }
         for partition in &self.suspending {
             writeln!(f, "suspends {partition}")?;
@@ -177,7 +197,7 @@ mod tests {
             own: vec![512 * MIB, 1024 * MIB, 512 * MIB + 1],
             pool: vec![2048 * MIB; 2],
             donors: 2,
-            licences: Some(4),
+            wait_by: Some(WaitBy::Licences(4)),
             suspending: vec!["debug".to_owned()],
             exclusive: vec!["whole".to_owned()],
             defaults: vec![("main".to_owned(), MemoryShare::PerCpu(2048))],
@@ -185,7 +205,7 @@ mod tests {
         };
         assert_eq!(
             facts.to_string(),
-            "rampool-facts 2\n\
+            "rampool-facts 3\n\
              written 1795350501\n\
              fresh-for 120\n\
              profile moreIOPS own mirror\n\
@@ -202,5 +222,9 @@ mod tests {
              default-partition main\n\
              end\n"
         );
+        let wait_by = WaitBy::BurstBuffer { total: 4096 * MIB, free: 2047 * MIB + 1 };
+        let buffer = Facts { wait_by: Some(wait_by), ..facts }.to_string();
+        assert!(buffer.contains("\nbuffer-mib 4096 2047 2\n"), "{buffer}");
+        assert!(!buffer.contains("licences"), "{buffer}");
     }
 }

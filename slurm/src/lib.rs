@@ -8,11 +8,13 @@
 //! | [`commands`] | what is asked of Slurm, by its own commands |
 //! | [`doctor`] | what in slurm.conf stands in the way |
 //! | [`licence`] | whether Slurm has as many licences as donors have memory |
+//! | [`buffer`] | whether Slurm's burst buffer can be waited for |
 //! | [`text`] | what Slurm prints, read |
 //! | [`facts`] | what `job_submit.lua` may know of the cluster's memory |
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod commands;
 pub mod constraint;
 pub mod doctor;

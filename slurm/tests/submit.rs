@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rampool_proto::size::{GIB, Size};
 use rampool_proto::v1::Redundancy;
 use rampool_slurm::constraint::asked;
-use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize, WaitBy};
 use rampool_slurm::text::partition::MemoryShare;
 use rampool_slurm::wish::Wish;
 
@@ -58,7 +58,7 @@ fn facts() -> Facts {
         own: [vec![16 * GIB; 6], vec![64 * GIB; 2]].concat(),
         pool: vec![100 * GIB; 4],
         donors: 4,
-        licences: Some(390),
+        wait_by: Some(WaitBy::Licences(390)),
         suspending: vec!["debug".to_owned()],
         exclusive: vec!["whole".to_owned()],
         defaults: vec![
@@ -345,7 +345,7 @@ fn licences_mean_nothing_to_jobs_whose_own_nodes_lend_nor_where_slurm_has_none()
         assert_eq!(outcome, Outcome::Accepted("rampool:size=64G".to_owned()));
         assert_eq!(said.as_deref(), Some(left));
     }
-    let without = Submitter::new(&Facts { licences: None, ..facts() }.to_string());
+    let without = Submitter::new(&Facts { wait_by: None, ..facts() }.to_string());
     let (outcome, said) = without.submit_with_licences(&[("features", "lake")]);
     assert_eq!((outcome, said), (Outcome::Accepted(String::new()), None));
 }
@@ -372,7 +372,7 @@ fn facts_that_cannot_be_believed_refuse_nothing() {
     let text = facts().to_string();
     let old = Facts { written: SystemTime::now() - Duration::from_secs(300), ..facts() };
     let torn = text.strip_suffix("end\n").unwrap().to_owned();
-    let newer = text.replace("rampool-facts 2", "rampool-facts 3");
+    let newer = text.replace("rampool-facts 3", "rampool-facts 4");
     for facts in [String::new(), torn, newer, old.to_string()] {
         let impossible = [("features", "moreIOPS"), ("comment", "rampool:size=9P")];
         let accepted = Outcome::Accepted("rampool:size=9P".to_owned());
@@ -439,5 +439,129 @@ proptest! {
         if let Outcome::Accepted(comment) = missing.submit(&[("script", &format!("#RAMPOOL size={size}\n"))]) {
             prop_assert!(Wish::of_comment(&comment).is_ok(), "{}", comment);
         }
+    }
+}
+
+fn buffered(total: u64, free: u64) -> Facts {
+    let wait_by = WaitBy::BurstBuffer { total: total * GIB, free: free * GIB };
+    Facts { wait_by: Some(wait_by), ..facts() }
+}
+
+#[test]
+fn where_jobs_wait_by_the_burst_buffer_they_take_a_share_of_it_and_no_licences() {
+    let submitter = Submitter::new(&buffered(390, 100).to_string());
+    for (more, comment, share) in [
+        (&[][..], "rampool:size=20480M", 20 * 1024 + 8),
+        (&[("script", "#!/bin/sh\n#RAMPOOL size=2G\n")], "rampool:size=2G", 2048 + 8),
+        (&[("licenses", "rampool:3,matlab:1")], "rampool:size=3G", 3 * 1024 + 8),
+        (
+            &[("comment", "rampool:size=2G,redundancy=parity")],
+            "rampool:size=2G,redundancy=parity",
+            3072 + 8,
+        ),
+    ] {
+        let (outcome, job, _) = submitter.submitted(&[&[("features", "lake")], more].concat());
+        assert_eq!(outcome, Outcome::Accepted(comment.to_owned()));
+        let buffer: String = job.get("burst_buffer").unwrap();
+        assert_eq!(buffer, format!("#RAMPOOL pool=rampool capacity={share}M"), "{more:?}");
+        let licences = job.get::<Option<String>>("licenses").unwrap().unwrap_or_default();
+        assert!(!licences.contains("rampool"), "{licences}");
+    }
+    let own = submitter.submitted(&[("features", "moreIOPS")]).1;
+    assert_eq!(own.get::<Option<String>>("burst_buffer").unwrap(), None);
+    let large = submitter.submit(&[("features", "lake"), ("comment", "rampool:size=390G")]);
+    let Outcome::Refused(told) = large else { panic!("{large:?}") };
+    assert!(told.contains("takes up to 399368 MiB") && told.contains("may have 399360"), "{told}");
+}
+
+/// `lua/burst_buffer.lua` as slurmctld loads it, but for slurmctld.
+struct Buffer {
+    submitter: Submitter,
+}
+
+impl Buffer {
+    fn new(facts: &str) -> Self {
+        let submitter = Submitter::new(facts);
+        let lua = &submitter.lua;
+        let globals = lua.globals();
+        let module = submitter.script.clone();
+        let dofile = lua.create_function(move |_, _: String| Ok(module.clone())).unwrap();
+        globals.set("dofile", dofile).unwrap();
+        let slurm = lua.create_table().unwrap();
+        slurm.set("SUCCESS", 0).unwrap();
+        slurm.set("ERROR", -1).unwrap();
+        globals.set("slurm", slurm).unwrap();
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("lua/burst_buffer.lua");
+        assert_eq!(lua.load(source).eval::<i64>().unwrap(), 0);
+        Self { submitter }
+    }
+
+    fn call(&self, name: &str, with: impl mlua::IntoLuaMulti) -> (i64, String) {
+        let function: Function = self.submitter.lua.globals().get(name).unwrap();
+        function.call(with).unwrap()
+    }
+
+    fn process(&self, script: &str) -> (i64, String) {
+        let path = self.submitter.folder.path().join("script");
+        std::fs::write(&path, script).unwrap();
+        self.call("slurm_bb_job_process", path.to_str().unwrap())
+    }
+}
+
+#[test]
+fn the_pool_is_what_the_facts_say_and_always_says_what_is_free() {
+    let said = |facts: &str| Buffer::new(facts).call("slurm_bb_pools", ()).1;
+    let pool = |all: u64, free: u64| {
+        format!(
+            "{{\"pools\":[{{\"id\":\"rampool\",\"granularity\":1048576,\
+             \"quantity\":{},\"free\":{}}}]}}",
+            all * 1024,
+            free * 1024
+        )
+    };
+    assert_eq!(said(&buffered(390, 100).to_string()), pool(390, 100));
+    assert_eq!(said(&buffered(1, 2).to_string()), pool(1, 1), "Slurm refuses more");
+    let old = Facts { written: SystemTime::now() - Duration::from_secs(300), ..buffered(390, 9) };
+    for without in [facts().to_string(), old.to_string(), String::new()] {
+        assert_eq!(said(&without), pool(0, 0));
+    }
+}
+
+#[test]
+fn a_share_that_there_will_never_be_is_refused_and_so_is_a_wrong_line() {
+    let buffer = Buffer::new(&buffered(1, 1).to_string());
+    let of = |lines: &str| buffer.process(&format!("#!/bin/sh\n{lines}\nhostname\n#RAMPOOL x\n"));
+    let fine = "#RAMPOOL size=1000M redundancy=mirror\n#RAMPOOL pool=rampool capacity=1024M";
+    assert_eq!(of(fine), (0, String::new()));
+    for (lines, words) in [
+        ("#RAMPOOL pool=rampool capacity=1025M", "1025 MiB of the donors' memory are asked for"),
+        ("#RAMPOOL size=x", "no size"),
+        ("#RAMPOOL pool=other capacity=1M", "there is no option \"pool\""),
+    ] {
+        let (code, said) = of(lines);
+        assert!(code != 0 && said.starts_with("rampool: ") && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn nothing_but_numbers_of_slurms_comes_to_a_shell() {
+    let buffer = Buffer::new("");
+    for odd in ["7;id", "", "$(id)", "-1"] {
+        let (code, said) = buffer.call("slurm_bb_setup", (odd, "1", "1", "rampool", "9", "/x"));
+        assert!(code != 0 && said.contains("not a number"), "{odd}: {said}");
+        assert_ne!(buffer.call("slurm_bb_job_teardown", (odd, "/x", "true")).0, 0);
+    }
+    // Where there is no such program, that is what is said.
+    let (code, said) = buffer.call("slurm_bb_setup", ("7", "1", "1"));
+    assert!(code != 0 && said.contains("rampool"), "{said}");
+}
+
+#[test]
+fn every_function_is_there_that_slurm_asks_for() {
+    let buffer = Buffer::new("");
+    let needed = "data_in real_size paths pre_run post_run data_out get_status test_data_in \
+                  test_data_out";
+    for name in needed.split(' ') {
+        assert_eq!(buffer.call(&format!("slurm_bb_{name}"), ("7", "/script")).0, 0, "{name}");
     }
 }

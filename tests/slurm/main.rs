@@ -1,6 +1,8 @@
 //! Real jobs of an ordinary user under a real Slurm. Needs the lab (`rampool-lab doctor`); run
 //! with `--features lab`.
 
+mod burst;
+mod burst_faults;
 mod donors;
 mod faults;
 mod gate;

@@ -4,15 +4,16 @@ use anyhow::{Context, Result, ensure};
 use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{Fields, Job, SlurmCluster, site};
 use rampool_e2e::until::until;
+use serde_json::Value;
 
 use crate::faults::WAITING_MKFS;
 use crate::own::{LOCAL, SOON, a_job_of};
 
 /// Of two donors, which do not have twice as much.
-const LARGE: &str = "560MiB";
+pub(crate) const LARGE: &str = "560MiB";
 
 /// Runs until it is let go: `touch /tmp/end` on its first node.
-const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
+pub(crate) const LET_GO: &str = "#!/bin/sh\necho \"dir=$RAMPOOL_DIR\"\ntouch $RAMPOOL_DIR/mine || exit 9\n\
     until [ -e /tmp/end ]; do sleep 0.3; done\nls $RAMPOOL_DIR/mine\n";
 
 /// Donors that lend to jobs elsewhere, and what a job gets of them that gives no size; a service
@@ -53,7 +54,7 @@ pub(crate) fn let_go(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> {
     slurm.cluster.node(&first).sh("touch /tmp/end").map(drop)
 }
 
-fn ensure_completed(job: &Job<'_>) -> Result<()> {
+pub(crate) fn ensure_completed(job: &Job<'_>) -> Result<()> {
     let fields = job.until_over(SOON)?;
     let output = job.output()?;
     ensure!(fields.get("JobState") == "COMPLETED", "{fields}\n{output}");
@@ -62,16 +63,23 @@ fn ensure_completed(job: &Job<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The donors of a job's pool, as `rampool list` tells.
-pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+/// A job's pool, as `rampool list` tells; none where it has none.
+pub(crate) fn pool_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Option<Value>> {
     let list = slurm.cluster.rampool_json(&["list"])?;
+    let own = format!("job-{}-", job.id);
     let pools = list["pools"].as_array().context("no pools")?;
-    let pool = pools.iter().find(|pool| pool["job"] == job.id).context(list.to_string())?;
+    let is_own = |pool: &&Value| pool["name"].as_str().is_some_and(|name| name.starts_with(&own));
+    Ok(pools.iter().find(is_own).cloned())
+}
+
+/// A pool's donors.
+pub(crate) fn donors_of(slurm: &SlurmCluster, job: &Job<'_>) -> Result<Vec<String>> {
+    let pool = pool_of(slurm, job)?.context("the job has no pool")?;
     let donors = pool["donors"].as_array().context("no donors")?;
     Ok(donors.iter().filter_map(|donor| donor["node"].as_str()).map(str::to_owned).collect())
 }
 
-fn signal_agent(slurm: &SlurmCluster, node: &str, signal: &str) -> Result<()> {
+pub(crate) fn signal_agent(slurm: &SlurmCluster, node: &str, signal: &str) -> Result<()> {
     let line = format!("kill -{signal} $(pidof rampool-agent)");
     slurm.cluster.node(node).sh(&line).map(drop)
 }

@@ -8,7 +8,7 @@ use rampool_e2e::cluster::CONTROLLER;
 use rampool_e2e::slurm::{SlurmCluster, site};
 use rampool_proto::size::GIB;
 use rampool_proto::v1::Redundancy;
-use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize};
+use rampool_slurm::facts::{Facts, JobProfile, Lend, PoolSize, WaitBy};
 
 const SCRIPT: &str = "#!/bin/sh\ncd $RAMPOOL_DIR\n";
 
@@ -35,7 +35,7 @@ fn facts() -> Facts {
         own: vec![16 * GIB; 2],
         pool: vec![100 * GIB; 4],
         // As many as slurm.conf has.
-        licences: Some(1_000_000),
+        wait_by: Some(WaitBy::Licences(1_000_000)),
         donors: 4,
         suspending: vec![site::SUSPENDING.to_owned()],
         exclusive: Vec::new(),

@@ -29,6 +29,8 @@ pub enum Way {
     Initiator(String),
     /// To this node itself.
     Local,
+    /// To nobody yet, by iSCSI.
+    Reserved,
 }
 
 /// What a donor is asked to export.
@@ -133,6 +135,11 @@ fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outc
                 .during("offer the ramdisk to this node")?;
             (change, None)
         }
+        Way::Reserved => {
+            let change = target::prepare(node, &wanted.assembly, &object)
+                .during("prepare the ramdisk's export")?;
+            (change, None)
+        }
     };
     drop(turn);
     Ok(Export {
@@ -150,7 +157,7 @@ fn create_in_steps(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> Outc
 fn refuse_other_way(node: &Node, wanted: &Wanted) -> Outcome<()> {
     let iqn = names::target(&node.config.authority, &wanted.assembly, &node.config.node);
     let own = match wanted.way {
-        Way::Initiator(_) => node.roots.targets().join(iqn),
+        Way::Initiator(_) | Way::Reserved => node.roots.targets().join(iqn),
         Way::Local => node.roots.loopbacks().join(iqn),
     };
     let carved = &wanted.ramdisk.assembly;

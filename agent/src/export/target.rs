@@ -1,5 +1,6 @@
 //! LIO's iSCSI targets: `iscsi/<authority>:<pool>.<gen>.<donor>/tpgt_1`, one target an export,
-//! open to one initiator with CHAP both ways, enabled last.
+//! open to one initiator with CHAP both ways, enabled last. Before its head is known, a target has
+//! neither initiator nor secrets, and is not enabled.
 
 use std::path::{Path, PathBuf};
 
@@ -74,6 +75,34 @@ pub(super) fn objects(target: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn group_of(node: &Node, assembly: &Assembly) -> PathBuf {
+    node.roots.targets().join(iqn(node, assembly)).join(format!("tpgt_{PORTAL_GROUP}"))
+}
+
+fn unit_of(group: &Path) -> PathBuf {
+    group.join("lun").join(format!("lun_{LUN}"))
+}
+
+fn is_enabled(group: &Path) -> Outcome<bool> {
+    Ok(configfs::read(&group.join("enable"))? == "1")
+}
+
+/// A target of `object` that nobody may log in to yet; one that somebody may stays as it is.
+/// The portal is the last step: without it nothing was prepared.
+pub(super) fn prepare(node: &Node, assembly: &Assembly, object: &Path) -> Outcome<Change> {
+    let group = group_of(node, assembly);
+    configfs::make(&node.roots.targets())?;
+    configfs::make(&node.roots.targets().join(iqn(node, assembly)))?;
+    configfs::make(&group)?;
+    if !is_enabled(&group)? {
+        tune(&group)?;
+    }
+    let unit = unit_of(&group);
+    configfs::make(&unit)?;
+    configfs::link(object, &unit.join(LINK))?;
+    open_portal(node, &group)
+}
+
 /// Exports `object` to `initiator`: makes what is missing, compares what is there.
 pub(super) fn make(
     node: &Node,
@@ -81,29 +110,19 @@ pub(super) fn make(
     object: &Path,
     initiator: &str,
 ) -> Outcome<(Change, Target)> {
-    let iqn = iqn(node, assembly);
-    let group = node.roots.targets().join(&iqn).join(format!("tpgt_{PORTAL_GROUP}"));
-    configfs::make(&node.roots.targets())?;
-    configfs::make(&node.roots.targets().join(&iqn))?;
-    configfs::make(&group)?;
+    let group = group_of(node, assembly);
     only_for(&group, initiator)?;
-    let enabled = configfs::read(&group.join("enable"))? == "1";
-    if !enabled {
-        tune(&group)?;
-    }
-    let unit = group.join("lun").join(format!("lun_{LUN}"));
-    configfs::make(&unit)?;
-    configfs::link(object, &unit.join(LINK))?;
-    open_portal(node, &group)?;
+    prepare(node, assembly, object)?;
+    let enabled = is_enabled(&group)?;
     let acl = group.join("acls").join(initiator);
     configfs::make(&acl)?;
     let (_, chap) = chap::ensure(&acl.join("auth"), assembly).during("write CHAP secrets")?;
     let mapped = acl.join(format!("lun_{LUN}"));
     configfs::make(&mapped)?;
-    configfs::link(&unit, &mapped.join(LINK))?;
+    configfs::link(&unit_of(&group), &mapped.join(LINK))?;
     configfs::set(&group.join("enable"), "1").during("enable the target")?;
     let target = Target {
-        iqn,
+        iqn: iqn(node, assembly),
         address: node.config.data.ip().to_string(),
         port: node.config.data.port().into(),
         portal_group: PORTAL_GROUP,

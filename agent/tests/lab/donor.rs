@@ -1,7 +1,7 @@
 //! Memory and its way out, on one real kernel.
 
 use rampool_proto::v1::create_export_request::Way;
-use rampool_proto::v1::{Backend, FailureKind, LocalWay};
+use rampool_proto::v1::{self, Backend, FailureKind, LocalWay, ReservedWay};
 
 use crate::cases::{cases, in_turn};
 use crate::cluster::{
@@ -18,6 +18,7 @@ fn a_donor_lends_memory_and_gets_all_of_it_back() {
         a_taken_port_is_named_and_nothing_stays,
         brd_serves_one_pool_and_never_beside_another_user,
         a_local_piece_is_a_disk_of_the_node_itself,
+        a_reserved_piece_lets_nobody_in_until_its_head_is_known,
         after_kill_9_the_agent_knows_again_and_ends_what_was_begun,
         serving::watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat,
         serving::nobody_but_the_controller_is_obeyed,
@@ -138,6 +139,38 @@ fn a_local_piece_is_a_disk_of_the_node_itself(cluster: &Cluster) {
     assert_eq!(conflict.kind(), FailureKind::Conflict, "{conflict}");
     assert_eq!(agent.destroy().unwrap().freed_bytes, 32 * MIB);
     agent.node.sh("! ls /sys/class/scsi_disk/* 2>/dev/null").unwrap();
+    assert!(agent.holdings().is_empty());
+}
+
+fn a_reserved_piece_lets_nobody_in_until_its_head_is_known(cluster: &Cluster) {
+    let agent = cluster.agent("n1");
+    let iqn = "iqn.2026-11.org.rampool:demo.1.n1";
+    let reserve = || {
+        let way = Some(Way::Reserved(ReservedWay {}));
+        v1::CreateExportRequest { way, ..export_request(Backend::RdMcp, 16) }
+    };
+    let reserved = agent.create_export(reserve()).unwrap();
+    assert!(reserved.target.is_none() && !reserved.already);
+    assert_eq!(agent.inventory().unwrap().memory.unwrap().lent_bytes, 16 * MIB);
+    let intrude = format!(
+        "iscsiadm -m node -o new -T {iqn} -p 10.77.0.11:3260 && \
+         iscsiadm -m node -o update -T {iqn} -n iface.initiatorname -v {HEAD} && \
+         ! iscsiadm -m node -T {iqn} -p 10.77.0.11:3260 --login; \
+         came_in=$?; iscsiadm -m node -o delete -T {iqn} -p 10.77.0.11:3260; exit $came_in"
+    );
+    agent.node.sh(&intrude).unwrap();
+    cluster.kill_agent("n1");
+    let agent = cluster.start("n1");
+    assert!(agent.create_export(reserve()).unwrap().already, "it knows again");
+    let opened = agent.export(Backend::RdMcp, 16).unwrap();
+    assert!(!opened.already && opened.target.is_some());
+    assert_eq!(opened.serial, reserved.serial);
+    // One that came late changes nothing.
+    assert!(agent.create_export(reserve()).unwrap().already);
+    assert_eq!(agent.export(Backend::RdMcp, 16).unwrap().target, opened.target);
+    assert_eq!(agent.destroy().unwrap().freed_bytes, 16 * MIB);
+    agent.create_export(reserve()).unwrap();
+    assert_eq!(agent.destroy().unwrap().freed_bytes, 16 * MIB);
     assert!(agent.holdings().is_empty());
 }
 

@@ -29,6 +29,7 @@ impl Worded for PoolState {
             Self::Failed => "failed",
             Self::Replacing => "replacing",
             Self::FailingOver => "failing_over",
+            Self::Reserved => "reserved",
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) enum Asked {
     Admit(AdmitNodeRequest),
     Leave(LeaveNodeRequest),
     End(EndJobRequest),
+    Reserve(ReserveJobRequest),
 }
 
 /// What the stream of a start does next.
@@ -94,6 +95,26 @@ impl FakeJobs {
         self.dropped.notified().await;
     }
 
+    /// The script's.
+    fn events(&self) -> Response<Events> {
+        let held = Held(Arc::clone(&self.dropped));
+        let script = stream::iter(self.script.clone());
+        Response::new(Box::pin(script.then(move |next| {
+            let _held = &held;
+            async move {
+                Ok(match next {
+                    Next::Send(kind) => Event { kind: kind.into(), ..Event::default() },
+                    Next::GiveUp(failure) => Event {
+                        kind: EventKind::GaveUp.into(),
+                        failure: Some(failure),
+                        ..Event::default()
+                    },
+                    Next::Hang => std::future::pending().await,
+                })
+            }
+        })))
+    }
+
     async fn note<Q>(&self, request: Request<Q>, as_asked: fn(Q) -> Asked) -> Result<(), Status> {
         let timeout = request.metadata().get("grpc-timeout").unwrap().to_str().unwrap();
         self.allowed.lock().unwrap().push(duration(timeout));
@@ -128,22 +149,15 @@ impl Jobs for FakeJobs {
 
     async fn start_job(&self, request: Request<StartJobRequest>) -> Answer<Events> {
         self.note(request, Asked::Start).await?;
-        let held = Held(Arc::clone(&self.dropped));
-        let script = stream::iter(self.script.clone());
-        Ok(Response::new(Box::pin(script.then(move |next| {
-            let _held = &held;
-            async move {
-                Ok(match next {
-                    Next::Send(kind) => Event { kind: kind.into(), ..Event::default() },
-                    Next::GiveUp(failure) => Event {
-                        kind: EventKind::GaveUp.into(),
-                        failure: Some(failure),
-                        ..Event::default()
-                    },
-                    Next::Hang => std::future::pending().await,
-                })
-            }
-        }))))
+        Ok(self.events())
+    }
+
+    type ReserveJobStream = Events;
+
+    async fn reserve_job(&self, mut request: Request<ReserveJobRequest>) -> Answer<Events> {
+        self.take_patience(&mut request.get_mut().patience_seconds);
+        self.note(request, Asked::Reserve).await?;
+        Ok(self.events())
     }
 
     async fn admit_node(

@@ -1,6 +1,7 @@
 //! `rampool slurm`: the real program with Slurm's environments, a controller and an agent that are
 //! fakes. Here what it asks the controller; `hooks_of_nodes` tells of the agent and of Slurm.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -105,12 +106,12 @@ impl Site {
         std::fs::read_to_string(self.dir.path().join("called")).unwrap_or_default()
     }
 
+    /// `hook` may have words of its own behind its name.
     pub(crate) fn command(&self, hook: &str, variables: &Variables) -> Command {
         let (config, agent) = (self.config(), self.agent.folder());
-        let mut command = program(&[
-            "slurm".as_ref(),
-            hook.as_ref(),
-            "--config".as_ref(),
+        let mut command = program(&["slurm"]);
+        command.args(hook.split(' ')).args([
+            OsStr::new("--config"),
             config.as_os_str(),
             "--agent".as_ref(),
             agent.as_os_str(),
@@ -169,10 +170,76 @@ async fn the_end_of_a_job_is_told() {
         .with("SLURM_JOB_EXIT_CODE2", "0:0");
     let said = site.run("epilog-slurmctld", &ended).await;
     assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
-    assert_eq!(jobs.asked(), [Asked::End(EndJobRequest { id: id(), patience_seconds: 0 })]);
+    assert_eq!(jobs.asked(), [Asked::End(EndJobRequest { id: id(), ..EndJobRequest::default() })]);
     // The controller's patience ends before the hook's, so that its words arrive.
     let [patience] = jobs.patience()[..] else { panic!("{:?}", jobs.patience()) };
     assert!((20..=28).contains(&patience), "{patience}");
+}
+
+/// What slurmctld gives burst_buffer.lua: nothing that a hook could read.
+fn of_burst_buffer() -> Variables {
+    Variables::none()
+}
+
+#[tokio::test]
+async fn what_a_waiting_job_asks_for_is_reserved_for_whom_slurm_names() {
+    let jobs = well();
+    let site = Site::with(&jobs, FakeAgent::absent());
+    let row = r"7\037alice\037moreIOPS\037mine rampool:size=2G\036\n";
+    site.command_of_slurm("squeue", &format!("printf '{row}'"));
+    let said = site.run("bb-setup 7 1001 1002", &of_burst_buffer()).await;
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
+    let wish = JobWish {
+        constraints: "moreIOPS".into(),
+        comment: "mine rampool:size=2G".into(),
+        licenses: String::new(),
+    };
+    let reserve = ReserveJobRequest {
+        id: id(),
+        wish: Some(wish),
+        user: "alice".into(),
+        uid: 1001,
+        gid: 1002,
+        patience_seconds: 0,
+    };
+    assert_eq!(jobs.asked(), [Asked::Reserve(reserve)]);
+    let [patience] = jobs.patience()[..] else { panic!("{:?}", jobs.patience()) };
+    assert!((20..=28).contains(&patience), "{patience}");
+}
+
+#[tokio::test]
+async fn a_setup_fails_where_slurm_does_not_say_what_the_job_wants_or_whose_it_is() {
+    let jobs = well();
+    let site = Site::with(&jobs, FakeAgent::absent());
+    site.command_of_slurm("squeue", "echo Unable to contact slurm controller >&2; exit 1");
+    let said = site.run("bb-setup 7 1001 1002", &of_burst_buffer()).await;
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("ask Slurm what job 7 wants"), "{said:?}");
+    for words in ["bb-setup", "bb-setup 7", "bb-setup 7 1001", "bb-setup 7 root root"] {
+        assert_ne!(site.run(words, &of_burst_buffer()).await.code, 0, "{words}");
+    }
+    assert_eq!(jobs.asked(), []);
+}
+
+#[tokio::test]
+async fn a_killed_setup_is_known_to_the_controller_at_once() {
+    let jobs = FakeJobs::playing(vec![Next::Send(EventKind::Started), Next::Hang]);
+    let site = Site::with(&jobs, FakeAgent::absent());
+    site.command_of_slurm("squeue", r"printf '7\037alice\037moreIOPS\037\036\n'");
+    let mut child = site.command("bb-setup 7 1001 1001", &of_burst_buffer()).spawn().unwrap();
+    jobs.hear().await;
+    child.kill().await.unwrap();
+    jobs.lose().await;
+}
+
+#[tokio::test]
+async fn a_teardown_takes_what_is_reserved_too() {
+    let jobs = well();
+    let site = Site::with(&jobs, FakeAgent::absent());
+    let said = site.run("bb-teardown 7", &of_burst_buffer()).await;
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
+    let end = EndJobRequest { id: id(), reserved_too: true, ..EndJobRequest::default() };
+    assert_eq!(jobs.asked(), [Asked::End(end)]);
 }
 
 #[tokio::test]

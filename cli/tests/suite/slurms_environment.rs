@@ -10,6 +10,10 @@ impl Variables {
         Self(variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
     }
 
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.0.retain(|(own, _)| *own != name);
         self.0.push((name, value.to_owned()));

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use rampool_proto::v1::{Failure, Finding, HookDeadlines, Severity};
+use rampool_slurm::buffer;
 use rampool_slurm::doctor::{self, Deadlines};
+use rampool_slurm::text::config::Config;
 
-use super::{Jobs, watch};
+use super::{Jobs, Waiting, watch};
 use crate::nodes::Known;
 
 impl Jobs {
@@ -32,6 +34,7 @@ impl Jobs {
         self.pools.allow(watch::allowances(&slurms));
         let mut found = doctor::examine(&config, &partitions, &self.config.cluster, hooks);
         found.extend(self.examine_donors(&config));
+        found.extend(self.examine_buffer(&config, hooks).await?);
         for known in nodes {
             // Not each node of rampool runs jobs.
             let Some(node) = slurms.iter().find(|node| node.name == known.name) else { continue };
@@ -41,6 +44,25 @@ impl Jobs {
             }));
         }
         Ok(found)
+    }
+}
+
+impl Jobs {
+    /// What stands in the way of jobs that wait by Slurm's burst buffer.
+    async fn examine_buffer(
+        &self,
+        config: &Config,
+        hooks: Option<Deadlines>,
+    ) -> Result<Vec<Finding>, Failure> {
+        if self.config.wait_by != Waiting::BurstBuffer {
+            return Ok(Vec::new());
+        }
+        if !buffer::is_configured(config) {
+            return Ok(vec![buffer::missing()]);
+        }
+        let times = buffer::examine(&self.slurm.buffer().await?, hooks.map(|hooks| hooks.start));
+        let forgotten = self.locked(|kept| kept.forgotten.clone());
+        Ok(times.into_iter().chain(forgotten.into_iter().map(buffer::forgotten)).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use rampool_slurm::licence::{self, Capacity};
 use rampool_slurm::text::config::Config;
 use rampool_slurm::wish::LICENCE;
 
-use super::Jobs;
+use super::{Jobs, Waiting};
 use crate::nodes::Known;
 
 impl Jobs {
@@ -41,7 +41,9 @@ impl Jobs {
             all: donors.iter().filter_map(|donor| self.most_elsewhere(donor)).sum(),
             of_admins: donors.iter().map(|donor| self.pools.lent_to_admins(donor)).sum(),
         };
-        let licences = licence::examine(config.licenses(LICENCE), capacity);
+        let by_licence = self.config.wait_by == Waiting::Licence;
+        let licences =
+            by_licence.then(|| licence::examine(config.licenses(LICENCE), capacity)).flatten();
         licences
             .into_iter()
             .chain(donors.iter().filter_map(|donor| self.lends_nothing(donor)))

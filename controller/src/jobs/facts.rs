@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rampool_proto::v1::{Failure, Redundancy};
-use rampool_slurm::facts::{Facts, JobProfile, PoolSize};
+use rampool_slurm::facts::{Facts, JobProfile, PoolSize, WaitBy};
+use rampool_slurm::text::config::Config;
 use rampool_slurm::text::partition::Partition;
 use rampool_slurm::wish::LICENCE;
 
-use super::{Jobs, UNTIL_HEARD};
+use super::{Jobs, UNTIL_HEARD, Waiting};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(20);
@@ -31,9 +32,11 @@ impl Jobs {
         // Nodes are heard of soon after the controller began; one that is down is not waited for.
         self.comes_to_be(UNTIL_HEARD, || self.all_are_heard()).await;
         let mut pause = Duration::ZERO;
+        let mut told = None;
         loop {
-            tokio::time::sleep(pause).await;
+            self.pause_of_facts(pause, told).await;
             let (facts, slurm_answers) = self.facts().await;
+            told = facts.wait_by;
             pause = if slurm_answers { EVERY } else { AGAIN };
             let text = facts.to_string();
             let file = path.clone();
@@ -42,6 +45,24 @@ impl Jobs {
             if let Err(error) = written {
                 tracing::error!(path = %path.display(), %error, "job_submit.lua has no new facts");
             }
+        }
+    }
+
+    /// Waits until it is time to write them again. What is free in the burst buffer is told at once
+    /// where it changes: Slurm believes that over its own count.
+    async fn pause_of_facts(&self, pause: Duration, told: Option<WaitBy>) {
+        match told {
+            Some(WaitBy::BurstBuffer { .. }) => {
+                self.comes_to_be(pause, || Some(self.buffer()) != told).await;
+            }
+            _ => tokio::time::sleep(pause).await,
+        }
+    }
+
+    fn buffer(&self) -> WaitBy {
+        WaitBy::BurstBuffer {
+            total: self.lent_to_jobs_elsewhere().iter().sum(),
+            free: self.pools.free_elsewhere(&self.donors_of_pools()),
         }
     }
 
@@ -79,13 +100,22 @@ impl Jobs {
             own: self.lendable(|_| true),
             pool: self.lent_to_jobs_elsewhere(),
             donors: donors.len(),
-            licences: config.licenses(LICENCE).filter(|_| !donors.is_empty()),
+            wait_by: self.wait_by(&config).filter(|_| !donors.is_empty()),
             suspending: names(|partition| partition.suspends),
             exclusive: names(|partition| partition.gives_whole_nodes),
             defaults: partitions.iter().filter_map(default).collect(),
             default_partition: names(|partition| partition.is_default).pop(),
         };
         (facts, slurm_answers)
+    }
+
+    fn wait_by(&self, config: &Config) -> Option<WaitBy> {
+        match self.config.wait_by {
+            Waiting::Licence => config.licenses(LICENCE).map(WaitBy::Licences),
+            // What nodes under Slurm may lend is known only once Slurm was heard.
+            Waiting::BurstBuffer if !self.pools.knows_allowances() => None,
+            Waiting::BurstBuffer => Some(self.buffer()),
+        }
     }
 
     /// A node that was never heard of may lend much.

@@ -23,7 +23,8 @@ impl Jobs {
             let text = format!("rampool: refused: {node}: a task had no scratch: {why}");
             self.say_meanwhile(job, text);
         }
-        let live = self.live(job);
+        // What is reserved is for the job's next run.
+        let live = self.live(job).filter(|record| !record.awaits_nodes());
         let Some(record) = live.filter(|record| record.involves(node)) else {
             // Of an earlier run, or one that nobody knows: what is known to be over goes by itself.
             let nothing = !self.holds_any_of(node, job);
@@ -54,16 +55,17 @@ impl Jobs {
 
     /// The job is over, Slurm says, or about to be. It runs this also while the job's processes are
     /// still being ended: only a pool that is still being made can be for nobody. Where donors
-    /// outside of the job lend, this waits until they have it all back: the job has its licences as
-    /// long.
+    /// outside of the job lend, this waits until they have it all back: the job has its licences, or
+    /// its share of the burst buffer, as long.
     pub async fn end(self: &Arc<Self>, request: &EndJobRequest) -> Result<(), Failure> {
         let job = self.number(request.id.as_ref())?;
-        let Some(record) = self.live(job) else { return Ok(()) };
-        if record.phase == Phase::Creating {
+        let counts = |record: &Arc<PoolRecord>| request.reserved_too || !record.awaits_nodes();
+        let Some(record) = self.live(job).filter(counts) else { return Ok(()) };
+        if matches!(record.phase, Phase::Creating | Phase::Reserved) {
             self.release(&record.assembly.name);
         }
         let patience = Duration::from_secs(request.patience_seconds.into());
-        let is_back = || self.live(job).is_none_or(|record| !record.is_outside());
+        let is_back = || self.live(job).filter(counts).is_none_or(|record| !record.is_outside());
         if self.comes_to_be(patience, is_back).await {
             return Ok(());
         }

@@ -163,6 +163,15 @@ fn waits(job: &Job) -> String {
             "it waits for licences: those of rampool count the memory of donors, which others have"
                 .to_owned()
         }
+        "BurstBufferResources" => {
+            "it waits for a share of the burst buffer: the memory of donors, which others have"
+                .to_owned()
+        }
+        "BurstBufferStageIn" => "its memory is being reserved".to_owned(),
+        reason if reason.contains("slurm_bb_setup") => format!(
+            "its memory could not be reserved, and Slurm holds it; when that is mended: \
+             scontrol release {id}"
+        ),
         "BeginTime" => format!(
             "Slurm starts it when its time has come, after a failure in two minutes \
              (at once: scontrol update jobid={id} StartTime=now)"
@@ -236,6 +245,9 @@ mod tests {
         );
         assert!(again.contains("scontrol update jobid=7 StartTime=now"), "{again}");
         assert!(waiting("launch failed requeued held", "").contains("sinfo -R"));
+        assert!(waiting("BurstBufferResources", "").contains("a share of the burst buffer"));
+        let held = waiting("burst_buffer/lua: slurm_bb_setup: rampool: n4: x", "");
+        assert!(held.contains("scontrol release 7"), "{held}");
         assert_eq!(waiting("Dependency", ""), "Slurm lets it wait: Dependency");
         assert_eq!(waiting("None", ""), "Slurm did not look at it yet");
     }

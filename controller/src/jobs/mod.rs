@@ -5,10 +5,13 @@
 //! | --- | --- |
 //! | [`spec`] | from what a job said to what its pool shall be; pure |
 //! | [`runs`] | the pools that one job was given, one after the other; pure |
+//! | `reserve` | it waits for its nodes: donors outside of it hold its memory |
 //! | `start` | its nodes are known: its pool is made |
+//! | `guard` | who follows that, and leaves, gives the job up |
 //! | `admit` | may a job start on a node |
 //! | [`failures`] | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
+//! | `shares` | what Slurm counts of its burst buffer for nobody |
 //! | `donors` | those that lend to jobs elsewhere, and the licence that counts what they lend |
 //! | `facts` | what `job_submit.lua` may know |
 //! | `leave` | a job has ended on a node, or altogether |
@@ -21,10 +24,13 @@ mod doctor;
 mod donors;
 mod facts;
 pub mod failures;
+mod guard;
 mod leave;
 mod list;
+mod reserve;
 pub mod runs;
 pub mod service;
+mod shares;
 pub mod spec;
 mod start;
 mod watch;
@@ -69,6 +75,32 @@ pub struct JobsConfig {
     /// The file that `job_submit.lua` reads. Left out: none is kept, and no job is refused when it
     /// is submitted.
     pub facts: Option<PathBuf>,
+    /// By what jobs wait for the memory of donors outside of them.
+    #[serde(default)]
+    pub wait_by: Waiting,
+}
+
+impl JobsConfig {
+    /// Says what in it cannot be meant.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.wait_by == Waiting::BurstBuffer && self.facts.is_none() {
+            return Err("jobs: wait_by: burst_buffer needs `facts`: burst_buffer.lua reads what \
+                        there is from that file"
+                .to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// By what jobs wait for the memory of donors outside of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// Licences of slurm.conf.
+    #[default]
+    Licence,
+    /// `burst_buffer/lua`, as `burst_buffer.lua` says it.
+    BurstBuffer,
 }
 
 fn default_commands() -> PathBuf {
@@ -108,6 +140,8 @@ struct Kept {
     /// When Slurm ends each job that has a pool, at the latest, as far as it said; in milliseconds
     /// since the Unix epoch.
     ends: BTreeMap<u32, u64>,
+    /// Jobs that are over, and of which Slurm still counts shares of its burst buffer.
+    forgotten: BTreeSet<u32>,
 }
 
 impl Jobs {
@@ -127,6 +161,10 @@ impl Jobs {
         let slurm = Commands::of(&config.commands, commands::DEADLINE);
         let kept = Mutex::new(Kept { failures, ..Kept::default() });
         Arc::new(Self { config, profiles, pools, nodes, agents, stopping, slurm, store, kept })
+    }
+
+    fn grace(&self) -> Duration {
+        self.config.grace.unwrap_or(BUILT_IN_GRACE)
     }
 
     fn locked<T>(&self, with: impl FnOnce(&mut Kept) -> T) -> T {

@@ -58,6 +58,19 @@ fn refused(peer: &Peer, rule: &str) -> Failure {
 impl v1::jobs_server::Jobs for JobsService {
     type StartJobStream = BoxStream<'static, Result<Event, Status>>;
 
+    type ReserveJobStream = BoxStream<'static, Result<Event, Status>>;
+
+    async fn reserve_job(
+        &self,
+        request: Request<v1::ReserveJobRequest>,
+    ) -> Result<Response<Self::ReserveJobStream>, Status> {
+        of_slurm(&request)?;
+        audit::note(&request, "reserve a job's memory")?;
+        // Of a caller who leaves, nobody waits for memory any more.
+        let events = self.jobs()?.reserve(request.into_inner()).await?;
+        Ok(Response::new(events.map(Ok).boxed()))
+    }
+
     async fn start_job(
         &self,
         request: Request<v1::StartJobRequest>,

@@ -6,7 +6,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{
-    AtExpiry, Failure, FailureKind, Job, JobWish, PoolSpec, Redundancy, StartJobRequest,
+    AtExpiry, Failure, FailureKind, Job, JobId, JobWish, PoolSpec, Redundancy,
 };
 use rampool_slurm::constraint;
 use rampool_slurm::facts::Lend;
@@ -23,6 +23,19 @@ pub struct Site<'a> {
     pub config: &'a JobsConfig,
     /// Of pools of the profile that the job asks for.
     pub profile: &'a Profile,
+}
+
+/// Whose job it is.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Which.
+    pub id: Option<JobId>,
+    /// Its user's name.
+    pub user: String,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// What a job wants.
@@ -61,40 +74,79 @@ pub fn wanted(
 }
 
 /// The spec of a job's pool of this name: of its own nodes' memory, or of donors' outside, but for
-/// those to `avoid`. The head is the first node, or outside the one that the profile names; all
-/// other nodes of the job are its clients.
+/// those to `avoid`.
 pub fn pool(
-    request: &StartJobRequest,
+    asker: &Asker,
     nodes: &HostList,
     wanted: &Wanted,
     name: &PoolName,
-    Site { config, profile }: Site<'_>,
+    site: Site<'_>,
     avoid: &BTreeSet<String>,
 ) -> Result<PoolSpec, Failure> {
-    let first = nodes.iter().next().ok_or_else(|| invalid("the job has no nodes"))?;
-    let (job, run) = name.job().ok_or_else(|| invalid(format!("{name} is no job's pool")))?;
     let own = wanted.lend == Lend::Own;
-    let head = profile.head.as_deref().filter(|_| !own).unwrap_or(first);
+    let spec = match own {
+        true => PoolSpec {
+            donors: nodes.to_string(),
+            head_may_lend: true,
+            among: nodes.to_string(),
+            ..bare(asker, wanted, name, site)?
+        },
+        false => PoolSpec {
+            among: outside(nodes, site.profile, avoid)?.to_string(),
+            ..bare(asker, wanted, name, site)?
+        },
+    };
+    given(&spec, nodes, site)
+}
+
+/// The spec of the same, of donors outside of the job, while its nodes are not known.
+pub fn reserved(
+    asker: &Asker,
+    wanted: &Wanted,
+    name: &PoolName,
+    site: Site<'_>,
+    avoid: &BTreeSet<String>,
+) -> Result<PoolSpec, Failure> {
+    let among = outside(&HostList::default(), site.profile, avoid)?.to_string();
+    Ok(PoolSpec { among, ..bare(asker, wanted, name, site)? })
+}
+
+/// The spec of a job's pool, now that its nodes are known. The head is the first node, or outside
+/// of the job the one that the profile names; all other nodes of the job are its clients.
+pub fn given(spec: &PoolSpec, nodes: &HostList, site: Site<'_>) -> Result<PoolSpec, Failure> {
+    let first = nodes.iter().next().ok_or_else(|| invalid("the job has no nodes"))?;
+    let job = spec.job.clone().unwrap_or_default();
+    let head = site.profile.head.as_deref().filter(|_| job.outside).unwrap_or(first);
     let clients = nodes.iter().filter(|node| *node != head);
-    let clients = HostList::from_names(clients).map_err(invalid)?.to_string();
-    let among = if own { nodes.to_string() } else { outside(nodes, profile, avoid)?.to_string() };
+    Ok(PoolSpec {
+        head: head.to_owned(),
+        clients: HostList::from_names(clients).map_err(invalid)?.to_string(),
+        job: Some(Job { nodes: nodes.to_string(), ..job }),
+        ..spec.clone()
+    })
+}
+
+/// All of it that does not depend on the job's nodes.
+fn bare(
+    asker: &Asker,
+    wanted: &Wanted,
+    name: &PoolName,
+    Site { config, .. }: Site<'_>,
+) -> Result<PoolSpec, Failure> {
+    let (job, run) = name.job().ok_or_else(|| invalid(format!("{name} is no job's pool")))?;
+    let outside = wanted.lend == Lend::Pool;
     Ok(PoolSpec {
         name: name.to_string(),
         profile: wanted.profile.clone(),
         capacity: wanted.wish.size.map(|size| Capacity::SizeBytes(size.0)),
         redundancy: wanted.wish.redundancy.unwrap_or(Redundancy::Unspecified).into(),
-        head: head.to_owned(),
-        donors: if own { nodes.to_string() } else { String::new() },
-        head_may_lend: own,
-        clients,
         mount_point: config.mount_root.join(job.to_string()).display().to_string(),
-        owner: request.user.clone(),
-        uid: request.uid,
-        gid: request.gid,
+        owner: asker.user.clone(),
+        uid: asker.uid,
+        gid: asker.gid,
         private: true,
         at_expiry: AtExpiry::Release.into(),
-        job: Some(Job { id: request.id.clone(), run, nodes: nodes.to_string(), outside: !own }),
-        among,
+        job: Some(Job { id: asker.id.clone(), run, outside, ..Job::default() }),
         ..PoolSpec::default()
     })
 }
@@ -121,7 +173,6 @@ fn outside(
 mod tests {
     use super::*;
     use rampool_proto::size::Size;
-    use rampool_proto::v1::JobId;
 
     fn profiles() -> BTreeMap<String, Profile> {
         let lending = |lend| Profile { lend: Some(lend), ..Profile::default() };
@@ -157,17 +208,12 @@ mod tests {
         let (config, profiles) = (config(), profiles());
         let site = Site { config: &config, profile: &profiles[&wanted.profile] };
         let avoid = avoid.iter().map(|node| (*node).to_owned()).collect();
-        pool(&request(), nodes, wanted, name, site, &avoid)
+        pool(&asker(), nodes, wanted, name, site, &avoid)
     }
 
-    fn request() -> StartJobRequest {
-        StartJobRequest {
-            id: Some(JobId { cluster: "spike".into(), job: 17 }),
-            user: "alice".into(),
-            uid: 1001,
-            gid: 1001,
-            ..StartJobRequest::default()
-        }
+    fn asker() -> Asker {
+        let id = Some(JobId { cluster: "spike".into(), job: 17 });
+        Asker { id, user: "alice".into(), uid: 1001, gid: 1001 }
     }
 
     #[test]
@@ -228,5 +274,22 @@ mod tests {
         assert_eq!((spec.head.as_str(), spec.clients.as_str()), ("mds1", "n[2-3]"));
         let spec = pool_of(&"mds1,n2".parse().unwrap(), &wanted, &name, &[]).unwrap();
         assert_eq!((spec.head.as_str(), spec.clients.as_str()), ("mds1", "n2"));
+    }
+
+    #[test]
+    fn what_is_reserved_becomes_the_pool_that_would_be_made_with_the_nodes_known() {
+        let name = PoolName::of_job(17, 1).unwrap();
+        for constraint in ["bigIOPS", "lake"] {
+            let wanted = wanted(&said(constraint, "rampool:size=2G", ""), &profiles());
+            let wanted = wanted.unwrap().unwrap();
+            let (config, profiles) = (config(), profiles());
+            let site = Site { config: &config, profile: &profiles[constraint] };
+            let reserved = reserved(&asker(), &wanted, &name, site, &BTreeSet::new()).unwrap();
+            assert_eq!((reserved.head.as_str(), reserved.among.as_str()), ("", "n[4-6]"));
+            assert!(reserved.job.as_ref().unwrap().nodes.is_empty());
+            let nodes = "n[2-3]".parse().unwrap();
+            let made = pool_of(&nodes, &wanted, &name, &[]).unwrap();
+            assert_eq!(given(&reserved, &nodes, site).unwrap(), made);
+        }
     }
 }

@@ -1,20 +1,19 @@
-//! A job has its nodes: its pool is made, and whatever an earlier run left on them goes first.
+//! A job has its nodes: its pool is made, of what is reserved for it where something is, and
+//! whatever an earlier run left on them goes first.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures::stream::{self, Stream, StreamExt};
+use futures::stream::{self, StreamExt};
 use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
+use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, JobWish, StartJobRequest};
 use rampool_slurm::facts::Lend;
 
-use super::spec::{Site, Wanted};
-use super::{Jobs, runs, spec};
+use super::spec::{Asker, Wanted};
+use super::{Jobs, guard::Guarded, runs, spec};
 use crate::clock::now_ms;
 use crate::pool::Events;
-use crate::pool::operation::is_last;
 use crate::pool::record::{Phase, PoolRecord};
 
 impl Jobs {
@@ -37,7 +36,9 @@ impl Jobs {
         request: &StartJobRequest,
     ) -> Result<Events, Failure> {
         let said = request.wish.clone().unwrap_or_default();
-        let Some(wanted) = spec::wanted(&said, &self.profiles)? else { return Ok(nothing(&said)) };
+        let Some(wanted) = spec::wanted(&said, &self.profiles)? else {
+            return Ok(nothing(no_pool(&said)));
+        };
         let nodes: HostList = request.nodes.parse().map_err(|error| {
             Failure::new(FailureKind::Invalid, "read the job's nodes").saying(error)
         })?;
@@ -58,6 +59,9 @@ impl Jobs {
         let of_service = head.filter(|_| wanted.lend == Lend::Pool).map(String::as_str);
         let places: Vec<&str> = nodes.iter().chain(of_service).collect();
         while let Some(record) = self.live(job) {
+            if record.phase == Phase::Reserved && can_take(&record, nodes, wanted) {
+                return Ok(None);
+            }
             if self.goes_on(&record, nodes) {
                 match self.pools.up(&record.spec).await {
                     Ok(events) => {
@@ -87,16 +91,31 @@ impl Jobs {
         nodes: &HostList,
         wanted: &Wanted,
     ) -> Result<Events, Failure> {
-        let name = runs::next(job, &self.runs(job))
-            .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))?;
         if wanted.lend == Lend::Pool {
             self.hear_of_slurms_nodes().await?;
         }
-        let avoid = self.donors_to_avoid(job).await;
-        let site = Site { config: &self.config, profile: &self.profiles[&wanted.profile] };
-        let spec = spec::pool(request, nodes, wanted, &name, site, &avoid)?;
-        let events = self.pools.up(&spec).await?;
+        let site = self.site_of(wanted);
+        let reserved = self.live(job).filter(|record| record.phase == Phase::Reserved);
+        let (name, events) = match reserved {
+            Some(record) => {
+                let name = record.assembly.name.clone();
+                let spec = spec::given(&record.spec, nodes, site)?;
+                (name, self.pools.give(&spec).await?)
+            }
+            None => {
+                let name = self.next_name(job)?;
+                let avoid = self.donors_to_avoid(job).await;
+                let spec = spec::pool(&said_by(request), nodes, wanted, &name, site, &avoid)?;
+                (name, self.pools.up(&spec).await?)
+            }
+        };
         Ok(self.guarded(job, name, nodes, events))
+    }
+
+    /// The name of a job's next pool.
+    pub(super) fn next_name(&self, job: u32) -> Result<PoolName, Failure> {
+        runs::next(job, &self.runs(job))
+            .map_err(|error| Failure::new(FailureKind::Failed, "name the pool").saying(error))
     }
 
     /// Whether a run is of these nodes, made or being made, and none of them has left it.
@@ -137,7 +156,7 @@ impl Jobs {
         events: Events,
     ) -> Events {
         let jobs = Arc::clone(self);
-        let guarded = Guarded { jobs: Arc::clone(self), name, events, ended: false };
+        let guarded = Guarded::new(self, name, events);
         let nodes: Arc<str> = nodes.to_string().into();
         let told = guarded.then(move |event| {
             let (jobs, nodes) = (Arc::clone(&jobs), Arc::clone(&nodes));
@@ -162,40 +181,28 @@ impl Jobs {
     }
 }
 
-/// The answer to a job that wants no pool.
-fn nothing(said: &JobWish) -> Events {
-    let text = format!("the job asks for no pool (--constraint={:?})", said.constraints);
+/// To a job that wants no pool.
+pub(super) fn no_pool(said: &JobWish) -> String {
+    format!("the job asks for no pool (--constraint={:?})", said.constraints)
+}
+
+/// Whether what is reserved for a job is what it wants on these nodes: a node that runs the job
+/// does not lend to it.
+fn can_take(record: &PoolRecord, nodes: &HostList, wanted: &Wanted) -> bool {
+    let (spec, wish) = (&record.spec, &wanted.wish);
+    spec.profile == wanted.profile
+        && wish.size.is_none_or(|size| spec.capacity == Some(Capacity::SizeBytes(size.0)))
+        && wish.redundancy.is_none_or(|redundancy| spec.redundancy() == redundancy)
+        && !record.members().any(|piece| nodes.contains(&piece.donor))
+}
+
+fn said_by(request: &StartJobRequest) -> Asker {
+    let StartJobRequest { id, user, uid, gid, .. } = request.clone();
+    Asker { id, user, uid, gid }
+}
+
+/// The answer to a job of which nothing has to be made.
+pub(super) fn nothing(text: String) -> Events {
     let kind = EventKind::Finished.into();
     stream::iter([Event { time_ms: now_ms(), kind, text, ..Event::default() }]).boxed()
-}
-
-/// Slurm ends its hook's process when the job is cancelled meanwhile, and then runs nothing on the
-/// job's nodes: the connection is the only word of it.
-struct Guarded {
-    jobs: Arc<Jobs>,
-    name: PoolName,
-    events: Events,
-    ended: bool,
-}
-
-impl Stream for Guarded {
-    type Item = Event;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let next = self.events.poll_next_unpin(cx);
-        if let Poll::Ready(event) = &next {
-            self.ended |= event.as_ref().is_none_or(|event| is_last(event.kind()));
-        }
-        next
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        // A controller that ends lets go of everybody: that is nobody's giving up.
-        if !self.ended && !self.jobs.stopping.is_cancelled() {
-            tracing::info!(pool = %self.name, "its job was given up while the pool was made");
-            self.jobs.release(&self.name);
-        }
-    }
 }

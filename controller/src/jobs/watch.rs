@@ -15,7 +15,8 @@ use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 use rampool_slurm::text::node::Node;
 
 use super::list::end_ms;
-use super::{BUILT_IN_GRACE, Jobs, admit, runs};
+use super::shares::Shares;
+use super::{Jobs, admit, runs};
 use crate::clock::now_ms;
 use crate::pool::health;
 use crate::pool::record::{Phase, PoolRecord};
@@ -31,6 +32,7 @@ const LOOK_AT_NODES: Duration = Duration::from_secs(15);
 pub(super) struct Watch {
     /// Since when the job of a pool has not been on its nodes any more, by the pool's name.
     off_nodes: BTreeMap<String, Instant>,
+    shares: Shares,
     nodes_seen: Option<Instant>,
     /// Whether Slurm answered last time.
     silent: bool,
@@ -45,13 +47,15 @@ impl Watch {
         grace: Duration,
         now: Instant,
     ) -> Vec<Arc<PoolRecord>> {
-        let on_nodes: BTreeSet<u32> = jobs
-            .iter()
-            .filter(|job| job.phase() == SlurmPhase::OnNodes)
-            .map(|job| job.id)
-            .collect();
+        let phases: BTreeMap<u32, SlurmPhase> =
+            jobs.iter().map(|job| (job.id, job.phase())).collect();
         let off = |record: &&Arc<PoolRecord>| {
-            runs::job_of(record).is_some_and(|job| !on_nodes.contains(&job))
+            let Some(job) = runs::job_of(record) else { return false };
+            match phases.get(&job) {
+                Some(SlurmPhase::OnNodes) => false,
+                Some(SlurmPhase::Waiting) => !record.awaits_nodes(),
+                Some(SlurmPhase::Over) | None => true,
+            }
         };
         let off: Vec<&Arc<PoolRecord>> = live.iter().filter(off).collect();
         let names: BTreeSet<String> = off.iter().map(|r| r.assembly.name.to_string()).collect();
@@ -95,6 +99,9 @@ impl Jobs {
             if let Err(failure) = self.resume_nodes().await {
                 tell_silence(watch, &failure);
             }
+            if let Err(failure) = self.look_at_shares(&mut watch.shares).await {
+                tracing::warn!(%failure, "shares of Slurm's burst buffer are not compared");
+            }
         }
     }
 
@@ -114,8 +121,7 @@ impl Jobs {
         failed: &[u32],
         jobs: &[Job],
     ) {
-        let grace = self.config.grace.unwrap_or(BUILT_IN_GRACE);
-        for record in watch.over(live, jobs, grace, Instant::now()) {
+        for record in watch.over(live, jobs, self.grace(), Instant::now()) {
             tracing::info!(pool = %record.assembly, "its job is over: it is released");
             self.release(&record.assembly.name);
         }
@@ -309,6 +315,17 @@ mod tests {
         assert_eq!(over(&mut watch, &live, &[], at(10)), 0);
         assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(69)), 0);
         assert_eq!(over(&mut watch, &live, &[job(7, "CANCELLED")], at(70)), 1);
+    }
+
+    #[test]
+    fn what_is_reserved_is_kept_while_its_job_waits_and_goes_when_that_is_gone() {
+        let live = [Arc::new(samples::reserved("job-7-1.1"))];
+        let (mut watch, begin) = (Watch::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(0)), 0);
+        assert_eq!(over(&mut watch, &live, &[job(7, "PENDING")], at(100)), 0);
+        assert_eq!(over(&mut watch, &live, &[], at(101)), 0);
+        assert_eq!(over(&mut watch, &live, &[], at(161)), 1);
     }
 
     #[test]

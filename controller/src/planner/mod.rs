@@ -78,8 +78,7 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         redundancy: spec.redundancy(),
         chunk: u64::from(spec.chunk_kib) * 1024,
     };
-    let head = require_usable(&spec.head, "head", nodes)?;
-    let clients = clients_of(wanted, nodes)?;
+    let (head_address, clients) = seat(wanted, nodes)?;
     let chosen = donors::choose(wanted, striping, nodes)?;
     let width = chosen.donors.len();
     let usable = striping.usable(chosen.piece, width).ok_or_else(too_large)?;
@@ -104,9 +103,18 @@ pub fn plan(wanted: &Wanted, nodes: &[Candidate]) -> Result<Placement, Failure> 
         group_width: redundancy::group_width(striping.redundancy, width),
         // Both are small numbers of donors, exact as floating point.
         usable_share: halves as f64 / (2 * lent) as f64,
-        head_address: if clients.is_empty() { String::new() } else { head.address.clone() },
+        head_address,
         clients,
     })
+}
+
+/// Where the clients call the head, and who they are; nobody where no head is known yet.
+pub fn seat(wanted: &Wanted, nodes: &[Candidate]) -> Result<(String, Vec<Client>), Failure> {
+    let Some(head) = &wanted.head else { return Ok((String::new(), Vec::new())) };
+    let head = require_usable(head, "head", nodes)?;
+    let clients = clients_of(wanted, nodes)?;
+    let address = if clients.is_empty() { String::new() } else { head.address.clone() };
+    Ok((address, clients))
 }
 
 /// The clients and from where they call.

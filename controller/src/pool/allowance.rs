@@ -2,7 +2,7 @@
 //! (MemSpecLimit). The rest of such a node's memory may be another job's any moment. What admins'
 //! pools have of a node counts too; what a node lends to its own jobs is part of those jobs'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rampool_proto::hostlist::HostList;
@@ -44,6 +44,20 @@ impl Pools {
         let allowance = self.allowance(&node.name)?;
         let promised = promised(node, others);
         Some(allowance.saturating_sub(self.lent_elsewhere(node)).saturating_sub(promised))
+    }
+
+    /// What these nodes can lend now to jobs that run elsewhere, in bytes.
+    #[must_use]
+    pub fn free_elsewhere(&self, donors: &BTreeSet<String>) -> u64 {
+        let mut others = self.records();
+        others.retain(|record| !record.is_own());
+        let of_donors = self.candidates().into_iter().filter(|one| donors.contains(&one.name));
+        let free = of_donors.map(|one| {
+            let known = self.env.nodes.get(&one.name);
+            let may = known.and_then(|known| self.allowance_left(&known, &others));
+            may.map_or(one.lendable, |may| one.lendable.min(may))
+        });
+        free.sum()
     }
 
     /// What a node lends beside what its own jobs have of it, in bytes.

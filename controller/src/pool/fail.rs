@@ -50,7 +50,7 @@ impl Pools {
             _ => return Err(refused(status::sentence(&record))),
         }
         let first = Input::Fail(why.to_owned());
-        let started = self.start(&slot, &record, Kind::Fail, record.as_ref().clone(), first);
+        let started = self.start(&slot, &record, Kind::Fail, record.as_ref().clone(), first, None);
         Ok(started.map(|operation| operation.subscribe()))
     }
 }

@@ -47,7 +47,7 @@ impl Pools {
             let record = self.with_boot_of(head, &seen);
             let kind = Kind::Failover { head: head.to_owned() };
             let first = Input::FailOver { head: head.to_owned(), generation, force };
-            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first, None) {
                 slot.lock().generation = generation;
                 return Ok(operation.subscribe());
             }

@@ -60,7 +60,7 @@ impl Pools {
             }
             Phase::FailingOver(over) => (Kind::Failover { head: over.head.clone() }, first),
             Phase::Ready | Phase::Failed(_) => (Kind::Repair, first),
-            Phase::Released(_) => return None,
+            Phase::Reserved | Phase::Released(_) => return None,
         };
         let record = PoolRecord::clone(&record);
         let operation = self.begin(&slot, kind, record, first, None);
@@ -74,6 +74,6 @@ fn is_open(record: &PoolRecord) -> bool {
         Phase::Creating | Phase::Releasing(_) | Phase::Replacing(_) | Phase::FailingOver(_) => true,
         Phase::Failed(failed) => !failed.shut || !record.debts.is_empty(),
         Phase::Ready => !record.debts.is_empty(),
-        Phase::Released(_) => false,
+        Phase::Reserved | Phase::Released(_) => false,
     }
 }

@@ -12,7 +12,7 @@
 //! | `progress` | how far nodes are with reserving or copying memory |
 //! | `journal` | a pool name's history |
 //! | `slot` | all that is known of one name |
-//! | `up`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
+//! | `up`, `give`, `down`, `replace`, `evacuate`, `failover`, `fail`, `wait` | what is asked of pools |
 //! | `spare` | spares: able, taken, given up |
 //! | `turn` | one operation a pool at a time |
 //! | `go_on` | what is done without being asked |
@@ -35,6 +35,7 @@ mod drive;
 mod evacuate;
 mod fail;
 mod failover;
+mod give;
 mod go_on;
 pub mod health;
 mod journal;

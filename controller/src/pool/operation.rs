@@ -14,6 +14,8 @@ use super::journal::Journal;
 pub enum Kind {
     /// Making a pool of this spec.
     Up(Box<PoolSpec>),
+    /// Reserving the memory of a pool of this spec, which has no head yet.
+    Reserve(Box<PoolSpec>),
     /// Taking it away because somebody asked.
     Down,
     /// Going on with a release without being asked: after a restart, or when a node is back.
@@ -47,6 +49,7 @@ impl Kind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Up(_) => "up",
+            Self::Reserve(_) => "reserve",
             Self::Down => "down",
             Self::Release => "release",
             Self::Replace { .. } => "replace",

@@ -25,7 +25,7 @@ pub(super) fn failure(kind: &Kind, machine: &Machine) -> Option<Failure> {
         })
     };
     match (machine.state(), kind) {
-        (State::Ready, Kind::Up(_)) => None,
+        (State::Ready, Kind::Up(_)) | (State::Reserved, Kind::Reserve(_)) => None,
         (State::Ready | State::Failed(_), Kind::Repair) => machine.refusal().cloned(),
         (State::Ready, Kind::Replace { .. } | Kind::GiveUpSpare { .. }) => {
             machine.refusal().cloned()
@@ -39,7 +39,7 @@ pub(super) fn failure(kind: &Kind, machine: &Machine) -> Option<Failure> {
             Some(Failure::new(FailureKind::Failed, kind.name()).saying(&failed.why))
         }
         (State::Released(_), Kind::Down | Kind::Release) => None,
-        (State::Released(cause), Kind::Up(_)) => Some(cause.failure()),
+        (State::Released(cause), Kind::Up(_) | Kind::Reserve(_)) => Some(cause.failure()),
         (State::Releasing(release), _) => Some(releasing(release, kind, machine)),
         (State::Released(_), _) => Some(overtaken(kind)),
         _ => Some(refusal()),
@@ -54,7 +54,7 @@ fn overtaken(kind: &Kind) -> Failure {
 fn releasing(release: &Release, kind: &Kind, machine: &Machine) -> Failure {
     let remains = release.remains();
     let first = match kind {
-        Kind::Up(_) => release.cause.failure(),
+        Kind::Up(_) | Kind::Reserve(_) => release.cause.failure(),
         Kind::Down | Kind::Release => remains
             .first()
             .or(machine.refusal())

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{Failure, FailureKind, HoldingKind, Piece, Placement, PoolSpec, PoolState};
+use rampool_proto::v1::{
+    Client, Failure, FailureKind, HoldingKind, Piece, Placement, PoolSpec, PoolState,
+};
 
 use super::state::{Cause, Release, State};
 
@@ -47,6 +49,8 @@ pub struct PoolRecord {
 pub enum Phase {
     /// Being made; found at start: to be undone.
     Creating,
+    /// Its donors hold its memory for a job that waits for its nodes; it has no head yet.
+    Reserved,
     /// In use.
     Ready,
     /// In use, and one piece of it being moved or rebuilt; found at start: to be continued.
@@ -59,6 +63,20 @@ pub enum Phase {
     Releasing(Releasing),
     /// Nothing of it is left.
     Released(Cause),
+}
+
+/// The nodes of a job whose pool was reserved before they were known, and what follows of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seat {
+    /// The pool's spec, with its head, clients and the job's nodes.
+    pub spec: PoolSpec,
+    /// Where they call the head.
+    pub head_address: String,
+    /// Who mounts the head's file system, and from where.
+    pub clients: Vec<Client>,
+    /// The boot ids that head and donors have now: a donor that was started again since it was
+    /// chosen takes its piece anew.
+    pub boot_ids: BTreeMap<String, String>,
 }
 
 /// What a node outside the pool must still give back. Paid when the node answers that it holds
@@ -153,6 +171,7 @@ impl Phase {
     pub fn of(state: &State) -> Self {
         match state {
             State::Creating { .. } => Self::Creating,
+            State::Reserved => Self::Reserved,
             State::Ready => Self::Ready,
             State::Replacing(replacing) => Self::Replacing(replacing.clone()),
             State::FailingOver(over) => Self::FailingOver(over.clone()),
@@ -172,7 +191,8 @@ impl Phase {
     #[must_use]
     pub fn to_state(&self, record: &PoolRecord) -> State {
         match self {
-            Self::Creating => State::Creating { trouble: None },
+            Self::Creating => State::Creating { trouble: None, reserved: false },
+            Self::Reserved => State::Reserved,
             Self::Ready => State::Ready,
             Self::Replacing(replacing) => State::Replacing(replacing.clone()),
             Self::FailingOver(over) => State::FailingOver(over.clone()),
@@ -192,6 +212,7 @@ impl Phase {
     pub fn pool_state(&self) -> PoolState {
         match self {
             Self::Creating => PoolState::Creating,
+            Self::Reserved => PoolState::Reserved,
             Self::Ready => PoolState::Ready,
             Self::Replacing(_) => PoolState::Replacing,
             Self::FailingOver(_) => PoolState::FailingOver,
@@ -219,6 +240,19 @@ impl PoolRecord {
     #[must_use]
     pub fn is_outside(&self) -> bool {
         self.spec.job.as_ref().is_some_and(|job| job.outside)
+    }
+
+    /// The node that assembles and mounts it; none of a pool that is reserved for a job without
+    /// nodes.
+    #[must_use]
+    pub fn head(&self) -> Option<&str> {
+        Some(self.placement.head.as_str()).filter(|head| !head.is_empty())
+    }
+
+    /// Whether it is only reserved, or about to be: its job waits for its nodes.
+    #[must_use]
+    pub fn awaits_nodes(&self) -> bool {
+        self.head().is_none()
     }
 
     /// Whether it has a file system; else users get the bare block device.
@@ -280,6 +314,16 @@ impl PoolRecord {
     #[must_use]
     pub fn joining(&self) -> Option<&Piece> {
         self.replacing().filter(|replacing| !replacing.from_spare).map(|replacing| &replacing.new)
+    }
+
+    /// Takes its seat on nodes of its job.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        let Seat { spec, head_address, clients, boot_ids } = seat;
+        self.boot_ids.extend(boot_ids);
+        self.placement.head.clone_from(&spec.head);
+        self.placement.head_address = head_address;
+        self.placement.clients = clients;
+        self.spec = spec;
     }
 
     /// All its pieces, by number: those of the stripe, the spares, and the one that joins.
@@ -366,12 +410,18 @@ impl fmt::Display for Cause {
 pub(crate) mod samples {
     use super::*;
 
+    /// One that is reserved.
+    pub(crate) fn reserved(assembly: &str) -> PoolRecord {
+        let placement = Placement::default();
+        PoolRecord { placement, phase: Phase::Reserved, ready_ms: 0, ..ready(assembly) }
+    }
+
     /// A pool in use, of nothing yet.
     pub(crate) fn ready(assembly: &str) -> PoolRecord {
         PoolRecord {
             assembly: assembly.parse().unwrap(),
             spec: PoolSpec::default(),
-            placement: Placement::default(),
+            placement: Placement { head: "n1".to_owned(), ..Placement::default() },
             boot_ids: BTreeMap::new(),
             serials: BTreeMap::new(),
             formed: 0,

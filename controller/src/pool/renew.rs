@@ -76,6 +76,9 @@ impl Pools {
 
 /// Whether its lease runs: it was mounted, and nobody takes it down yet.
 fn is_live(record: &PoolRecord) -> bool {
-    let gone = matches!(record.phase, Phase::Creating | Phase::Releasing(_) | Phase::Released(_));
+    let gone = matches!(
+        record.phase,
+        Phase::Creating | Phase::Reserved | Phase::Releasing(_) | Phase::Released(_)
+    );
     record.ready_ms != 0 && !gone
 }

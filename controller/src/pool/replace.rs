@@ -52,7 +52,7 @@ impl Pools {
             let kind = Kind::Replace { old: old.to_owned(), new: replacing.new.donor.clone() };
             let carved = replacing.new.carved;
             let first = Input::Replace(replacing);
-            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first, None) {
                 let mut now = slot.lock();
                 now.generation = now.generation.max(carved);
                 return Ok(operation.subscribe());

@@ -47,7 +47,7 @@ impl Pools {
             }
             let kind = Kind::GiveUpSpare { donor: node.to_owned() };
             let (record, first) = (PoolRecord::clone(&seen), Input::GiveUpSpare(node.to_owned()));
-            if let Some(operation) = self.start(&slot, &seen, kind, record, first) {
+            if let Some(operation) = self.start(&slot, &seen, kind, record, first, None) {
                 return Ok(operation.subscribe());
             }
         }

@@ -2,7 +2,7 @@
 
 use rampool_proto::v1::{Failure, Placement};
 
-use super::record::{Failed, FailingOver, PoolRecord, Replacing};
+use super::record::{Failed, FailingOver, PoolRecord, Replacing, Seat};
 
 /// What is asked of one node. Pieces have the numbers of [`PoolRecord::members`], clients and
 /// debts their places in the record.
@@ -63,6 +63,8 @@ pub enum Input {
         /// Terminate whoever uses it, and do not wait for an unreachable head.
         force: bool,
     },
+    /// The job for which the pool was reserved has these nodes.
+    Give(Box<Seat>),
     /// This piece shall take a place.
     Replace(Replacing),
     /// This node shall be the head.
@@ -150,7 +152,7 @@ impl Release {
             cause,
             was_ready,
             force,
-            head: Part::Held,
+            head: if record.awaits_nodes() { Part::Clean } else { Part::Held },
             donors: (0..pieces.len() + spares.len()).map(held).collect(),
             clients: vec![Part::Held; record.placement.clients.len()],
             owed: Vec::new(),
@@ -178,7 +180,11 @@ pub enum State {
     Creating {
         /// The first thing that went wrong.
         trouble: Option<Cause>,
+        /// Whether its donors held its memory before.
+        reserved: bool,
     },
+    /// Its memory is held for a job that waits for its nodes.
+    Reserved,
     /// In use.
     Ready,
     /// In use, and one piece of it being moved or rebuilt.

@@ -89,7 +89,15 @@ fn is_in_use(record: &PoolRecord) -> bool {
 pub fn sentence(record: &PoolRecord) -> String {
     let assembly = &record.assembly;
     match &record.phase {
+        Phase::Creating if record.awaits_nodes() => format!("{assembly} is being reserved"),
         Phase::Creating => format!("{assembly} is being made"),
+        Phase::Reserved => {
+            let donors = match record.members().count() {
+                1 => "one donor".to_owned(),
+                donors => format!("{donors} donors"),
+            };
+            format!("{assembly} is reserved on {donors} until its job has its nodes")
+        }
         Phase::Ready if record.placement.mount_point.is_empty() => format!("{assembly} is ready"),
         Phase::Ready => format!(
             "{assembly} is mounted at {} on {}",
@@ -163,6 +171,9 @@ fn remarks(record: &PoolRecord, donors: &[DonorStatus]) -> Vec<String> {
             remarks.extend(releasing.remains.iter().map(|left| format!("remains: {left}")));
         }
         Phase::Released(cause) => remarks.push(format!("released: {cause}")),
+        Phase::Reserved => {
+            remarks.push("its memory is held until its job has its nodes".to_owned());
+        }
         Phase::Creating => {}
     }
     let owing = record.debts.iter().map(|debt| debt.node.as_str());

@@ -9,8 +9,8 @@ use rampool_proto::v1::{
     AssembleVolumeRequest, AttachRequest, CheckHeadRequest, CheckSharingRequest,
     CreateExportRequest, DestroyExportRequest, DetachRequest, Export, FailVolumeRequest,
     FenceExportRequest, LocalWay, MakeFilesystemRequest, MountRequest, MountShareRequest, Piece,
-    PoolId, ReaddMembersRequest, ReplaceMemberRequest, ShareFilesystemRequest, SharingRole,
-    StopVolumeRequest, UnmountRequest, UnmountShareRequest,
+    PoolId, ReaddMembersRequest, ReplaceMemberRequest, ReservedWay, ShareFilesystemRequest,
+    SharingRole, StopVolumeRequest, UnmountRequest, UnmountShareRequest,
 };
 
 use super::record::{Debt, Owed, Phase, PoolRecord, Replacing};
@@ -161,8 +161,11 @@ pub fn calls_of(
         }),
         Step::CreateExport(number) => {
             let piece = record.member(number);
-            let way =
-                if piece.local { Way::Local(LocalWay {}) } else { Way::HeadInitiator(initiator()) };
+            let way = match piece.local {
+                true => Way::Local(LocalWay {}),
+                false if record.awaits_nodes() => Way::Reserved(ReservedWay {}),
+                false => Way::HeadInitiator(initiator()),
+            };
             Call::CreateExport(CreateExportRequest {
                 pool,
                 backend: placement.backend,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, PoolId};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::operation::{Kind, Operation};
 use super::record::PoolRecord;
 use super::slot::Slot;
@@ -58,12 +60,13 @@ impl Pools {
         kind: Kind,
         record: PoolRecord,
         first: Input,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Option<Arc<Operation>> {
         let mut now = slot.lock();
         if now.operation.is_some() || now.record.as_ref() != Some(seen) {
             return None;
         }
-        let operation = self.begin(slot, kind, record, first, None);
+        let operation = self.begin(slot, kind, record, first, permit);
         now.operation = Some(Arc::clone(&operation));
         Some(operation)
     }

@@ -8,6 +8,7 @@ use rampool_proto::pool_name::{Assembly, GREATEST_GENERATION, PoolName};
 use rampool_proto::v1::{
     CheckHeadRequest, Event, EventKind, Failure, FailureKind, Placement, PoolId, PoolSpec,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::operation::Kind;
 use super::record::{Phase, PoolRecord};
@@ -23,17 +24,14 @@ use crate::spec::{self, Defaults, Donors, Wanted};
 pub(super) const FIRST_WORDS: Duration = Duration::from_secs(5);
 
 impl Pools {
-    /// Brings a pool up, or attaches to the operation that does, or says that it is up.
+    /// Brings a pool up, or attaches to the operation that does, or says that it is up. One of a
+    /// job without nodes is reserved.
     pub async fn up(self: &Arc<Self>, spec: &PoolSpec) -> Result<Events, Failure> {
         let wanted = self.resolve(spec)?;
         if let Some(events) = self.existing(&wanted).await? {
             return Ok(events);
         }
-        let permit = Arc::clone(&self.ups).try_acquire_owned().map_err(|_| {
-            Failure::new(FailureKind::NotNow, "make the pool")
-                .saying("as many pools as can be made at once are being made")
-                .advising("try again in a minute")
-        })?;
+        let permit = self.permit()?;
         self.hear(&wanted).await;
         let _alone = self.admission.lock().await;
         // Somebody may have asked for the same while this one waited.
@@ -46,7 +44,8 @@ impl Pools {
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
         let mut now = slot.lock();
         now.record = Some(Arc::new(record.clone()));
-        let kind = Kind::Up(Box::new(wanted.spec));
+        let spec = Box::new(wanted.spec);
+        let kind = if record.awaits_nodes() { Kind::Reserve(spec) } else { Kind::Up(spec) };
         let operation = self.begin(&slot, kind, record, Input::Begin, Some(permit));
         now.operation = Some(Arc::clone(&operation));
         if let Some(text) = warning {
@@ -75,7 +74,23 @@ impl Pools {
         Ok(placement)
     }
 
-    fn resolve(&self, spec: &PoolSpec) -> Result<Wanted, Failure> {
+    /// Whether nodes, as they said last, have room for a pool.
+    #[must_use]
+    pub fn would_fit(&self, spec: &PoolSpec) -> bool {
+        let place = |wanted: Wanted| planner::plan(&wanted, &self.candidates_for(&wanted.spec)?);
+        self.resolve(spec).and_then(place).is_ok()
+    }
+
+    /// One of as many pools as may be made at once.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.ups).try_acquire_owned().map_err(|_| {
+            Failure::new(FailureKind::NotNow, "make the pool")
+                .saying("as many pools as can be made at once are being made")
+                .advising("try again in a minute")
+        })
+    }
+
+    pub(super) fn resolve(&self, spec: &PoolSpec) -> Result<Wanted, Failure> {
         let env = &self.env;
         spec::resolve(spec, Defaults { profiles: &env.profiles, mount_root: &env.mount_root })
     }
@@ -87,12 +102,17 @@ impl Pools {
         let Now { record, operation, .. } = slot.now();
         if let Some(operation) = operation {
             return match &operation.kind {
-                Kind::Up(spec) if **spec == wanted.spec => Ok(Some(operation.subscribe())),
+                Kind::Up(spec) | Kind::Reserve(spec) if **spec == wanted.spec => {
+                    Ok(Some(operation.subscribe()))
+                }
                 kind => Err(in_use(&wanted.name, &format!("`{}` of it is under way", kind.name()))),
             };
         }
         match record {
-            Some(record) if record.phase == Phase::Ready && record.spec == wanted.spec => {
+            Some(record)
+                if matches!(record.phase, Phase::Ready | Phase::Reserved)
+                    && record.spec == wanted.spec =>
+            {
                 Ok(Some(self.so_already("up", &record).await))
             }
             Some(record) if !record.is_released() => {
@@ -103,13 +123,13 @@ impl Pools {
     }
 
     /// Hears from the nodes concerned: the first time, or anew.
-    async fn hear(&self, wanted: &Wanted) {
+    pub(super) async fn hear(&self, wanted: &Wanted) {
         let mut concerned = match &wanted.donors {
             Donors::Listed(names) => names.clone(),
             Donors::Pick(_) if !wanted.among.is_empty() => wanted.among.iter().cloned().collect(),
             Donors::Pick(_) => self.env.nodes.all().into_iter().map(|node| node.name).collect(),
         };
-        concerned.push(wanted.spec.head.clone());
+        concerned.extend(wanted.head.clone());
         concerned.extend(wanted.clients.iter().cloned());
         concerned.sort();
         concerned.dedup();
@@ -126,13 +146,9 @@ impl Pools {
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;
         slot.lock().generation = generation;
         let pieces = placement.pieces.iter().chain(&placement.spares);
-        let nodes = pieces.map(|piece| &piece.donor).chain([&placement.head]);
-        let boot_id = |name: &String| {
-            let inventory = self.env.nodes.get(name)?.inventory?;
-            Some((name.clone(), inventory.boot_id.clone()))
-        };
+        let nodes = pieces.map(|piece| &piece.donor).chain(&wanted.head);
         Ok(PoolRecord {
-            boot_ids: nodes.filter_map(boot_id).collect(),
+            boot_ids: self.boot_ids(nodes),
             assembly: Assembly { name: wanted.name.clone(), generation },
             spec: wanted.spec.clone(),
             placement,
@@ -148,8 +164,20 @@ impl Pools {
         })
     }
 
+    /// The boot ids of these nodes, as far as they were heard of.
+    pub(super) fn boot_ids<'a>(
+        &self,
+        nodes: impl Iterator<Item = &'a String>,
+    ) -> BTreeMap<String, String> {
+        let boot_id = |name: &String| {
+            let inventory = self.env.nodes.get(name)?.inventory?;
+            Some((name.clone(), inventory.boot_id.clone()))
+        };
+        nodes.filter_map(boot_id).collect()
+    }
+
     /// Two pools being made at once would both find their mount point free.
-    fn refuse_shared_mount_point(&self, placement: &Placement) -> Result<(), Failure> {
+    pub(super) fn refuse_shared_mount_point(&self, placement: &Placement) -> Result<(), Failure> {
         let same = |record: &Arc<PoolRecord>| {
             !record.is_released()
                 && !placement.mount_point.is_empty()
@@ -181,7 +209,7 @@ impl Pools {
     }
 }
 
-fn in_use(name: &rampool_proto::pool_name::PoolName, state: &str) -> Failure {
+pub(super) fn in_use(name: &rampool_proto::pool_name::PoolName, state: &str) -> Failure {
     Failure::new(FailureKind::NotNow, "make the pool")
         .saying(format!("the name {name} is in use: {state}"))
         .advising(format!("use another name, or `rampool down {name}` first"))

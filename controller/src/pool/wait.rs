@@ -41,7 +41,7 @@ fn trouble(record: &PoolRecord) -> Option<Failure> {
             .advising("it goes on by itself when the nodes concerned answer")
     };
     match &record.phase {
-        Phase::Ready | Phase::Released(Cause::Down) => None,
+        Phase::Ready | Phase::Reserved | Phase::Released(Cause::Down) => None,
         Phase::Released(cause) => Some(cause.failure()),
         Phase::Failed(failed) => {
             Some(Failure::new(FailureKind::Failed, "wait for the pool").saying(&failed.why))

@@ -58,7 +58,8 @@ struct StoredDebt {
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredPhase {
-    /// 1 creating, 2 ready, 3 releasing, 4 released, 5 replacing, 6 failing over, 7 failed.
+    /// 1 creating, 2 ready, 3 releasing, 4 released, 5 replacing, 6 failing over, 7 failed,
+    /// 8 reserved.
     #[prost(uint32, tag = "1")]
     kind: u32,
     #[prost(message, optional, tag = "2")]
@@ -253,6 +254,7 @@ fn phase_out(phase: &Phase) -> StoredPhase {
     let bare = |kind| StoredPhase { kind, ..StoredPhase::default() };
     match phase {
         Phase::Creating => bare(1),
+        Phase::Reserved => bare(8),
         Phase::Ready => bare(2),
         Phase::Releasing(releasing) => StoredPhase {
             cause: Some(cause_out(&releasing.cause)),
@@ -305,6 +307,7 @@ fn phase_in(stored: StoredPhase, pieces: usize) -> Result<Phase, String> {
             remains: stored.remains,
         })),
         (7, ..) => Ok(Phase::Failed(Failed { why: stored.why, shut: stored.shut })),
+        (8, ..) => Ok(Phase::Reserved),
         (kind, ..) => Err(format!("its phase is {kind}, which this controller does not know")),
     }
 }
@@ -366,6 +369,7 @@ mod tests {
         prop_oneof![
             Just(Phase::Creating),
             Just(Phase::Ready),
+            Just(Phase::Reserved),
             any_cause().prop_map(Phase::Released),
             any_replacing().prop_map(Phase::Replacing),
             (

@@ -491,6 +491,7 @@ async fn each_service_is_for_its_roles_and_a_hook_speaks_for_its_own_node() {
     let mut n1 = JobsClient::new(way(Role::Agent, "n1"));
     denied(n1.end_job(EndJobRequest::default()).await.unwrap_err(), "a node ends no job");
     denied(n1.start_job(StartJobRequest::default()).await.unwrap_err(), "nor begins one");
+    denied(n1.reserve_job(ReserveJobRequest::default()).await.unwrap_err(), "nor reserves");
     let leave = |node: &str| LeaveNodeRequest { node: node.into(), ..Default::default() };
     let admit = |node: &str| AdmitNodeRequest { node: node.into(), ..Default::default() };
     denied(n1.leave_node(leave("n2")).await.unwrap_err(), "n2");

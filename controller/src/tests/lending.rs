@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use rampool_proto::v1::pool_spec::Capacity;
-use rampool_proto::v1::{Failure, Job, JobId, Placement, PoolSpec};
+use rampool_proto::v1::{Failure, Job, JobId, Placement, PoolSpec, PoolState};
 
 use super::model::GIB;
-use super::rig::{Rig, finished};
+use super::rig::{Rig, all, finished};
 use crate::planner;
 
 /// A job on n1, to which some of n2 to n4 may lend so much.
@@ -103,4 +103,44 @@ async fn a_donor_under_slurm_lends_no_more_than_slurm_keeps_from_jobs() {
     let events = rig.up(&disaster).await;
     finished(&events);
     assert!(events.iter().any(|event| event.text.starts_with(said)), "{events:?}");
+}
+
+/// The same job before it has nodes.
+fn waiting(job: u32, among: &str, bytes: u64) -> PoolSpec {
+    let spec = outside(job, among, bytes);
+    let job = Job { nodes: String::new(), ..spec.job.unwrap() };
+    PoolSpec { head: String::new(), job: Some(job), ..spec }
+}
+
+#[tokio::test]
+async fn what_is_reserved_for_a_job_is_nobody_elses_and_becomes_its_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    let reserved = waiting(7, "n2", 3 * GIB);
+    finished(&rig.up(&reserved).await);
+    assert_eq!(rig.pools.status("job-7-1").await.unwrap().state(), PoolState::Reserved);
+    assert_eq!(rig.fake.held(), ["n2 job-7-1.1".to_owned()].into());
+    finished(&rig.up(&reserved).await);
+    let told = refusal(&rig, &waiting(8, "n2", 2 * GIB)).await;
+    assert!(planner::is_lack_of_memory(&told), "{told}");
+    assert!(!rig.pools.would_fit(&waiting(8, "n2", 2 * GIB)));
+    let given = rig.pools.give(&outside(7, "n2", 3 * GIB)).await.unwrap();
+    finished(&all(given).await);
+    let pool = rig.pools.status("job-7-1").await.unwrap();
+    assert_eq!((pool.state(), pool.placement.unwrap().head.as_str()), (PoolState::Ready, "n1"));
+    finished(&all(rig.pools.down("job-7-1", false).unwrap()).await);
+    rig.nothing_held();
+}
+
+#[tokio::test]
+async fn a_reservation_outlives_the_controller_and_goes_when_it_is_taken_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::new(folder.path());
+    finished(&rig.up(&waiting(7, "n[2-3]", GIB)).await);
+    let fake = std::sync::Arc::clone(&rig.fake);
+    drop(rig);
+    let rig = Rig::start_again(folder.path(), &fake).await;
+    assert_eq!(rig.pools.status("job-7-1").await.unwrap().state(), PoolState::Reserved);
+    finished(&all(rig.pools.down("job-7-1", false).unwrap()).await);
+    rig.nothing_held();
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rampool_proto::pool_name::Assembly;
+use rampool_proto::v1::create_export_request::Way as WireWay;
 use rampool_proto::v1::{
     AssembleVolumeRequest, CreateExportRequest, Export, Failure, FailureKind, FilesystemKind,
     Holder, Holding, HoldingKind, Inventory, Member, MemberState, Memory, PoolId,
@@ -29,6 +30,8 @@ struct Way {
     /// Whose memory it shows.
     carved: Assembly,
     secret: (u32, u32),
+    /// Whether the head may log in.
+    open: bool,
 }
 
 /// A head's session with a donor: of no use once the target is another one.
@@ -103,14 +106,14 @@ impl ModelNode {
     /// Puts an export here behind the controller's back.
     pub(crate) fn plant_export(&mut self, assembly: &Assembly) {
         self.disks.insert(assembly.clone(), Disk { bytes: GIB, place: None });
-        self.show(assembly, assembly);
+        self.show(assembly, assembly, true);
     }
 
-    /// Opens a target, unless it is open.
-    fn show(&mut self, target: &Assembly, carved: &Assembly) {
+    /// Makes a target, unless there is one; one that is open stays so.
+    fn show(&mut self, target: &Assembly, carved: &Assembly, open: bool) {
         self.drawn += 1;
-        let way = Way { carved: carved.clone(), secret: (self.boot, self.drawn) };
-        self.exports.entry(target.clone()).or_insert(way);
+        let way = Way { carved: carved.clone(), secret: (self.boot, self.drawn), open };
+        self.exports.entry(target.clone()).or_insert(way).open |= open;
     }
 
     fn shows(&self, carved: &Assembly) -> bool {
@@ -187,6 +190,11 @@ impl ModelNodes {
     /// Whether a node has a pool mounted.
     pub(crate) fn is_mounted(&self, name: &str, assembly: &Assembly) -> bool {
         self.0[name].heads.get(assembly).is_some_and(|head| head.mount)
+    }
+
+    /// Whether a node holds anything as a head.
+    pub(crate) fn has_head(&self, name: &str) -> bool {
+        !self.0[name].heads.is_empty()
     }
 
     /// Whether a client has a pool mounted.
@@ -479,7 +487,10 @@ impl ModelNodes {
         for export in exports {
             let (carved, donor) = parse_serial(&export.serial);
             let node = &self.0[donor];
-            let way = node.exports.get(assembly).filter(|way| node.alive && way.carved == carved);
+            let way = node
+                .exports
+                .get(assembly)
+                .filter(|way| node.alive && way.open && way.carved == carved);
             let Some(way) = way else {
                 return refuse.as_kind(FailureKind::Failed, "no such target");
             };
@@ -515,7 +526,8 @@ impl ModelNodes {
         }
         let new = Disk { bytes: request.bytes, place: None };
         node.disks.entry(carved.clone()).or_insert(new);
-        node.show(&target, &carved);
+        let reserved = matches!(request.way, Some(WireWay::Reserved(_)));
+        node.show(&target, &carved, !reserved);
         Ok(Answer::Export(Export {
             donor: name.to_owned(),
             bytes: request.bytes,

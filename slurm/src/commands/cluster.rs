@@ -3,6 +3,7 @@
 use rampool_proto::v1::Failure;
 
 use super::Commands;
+use crate::text::burst::Buffer;
 use crate::text::config::Config;
 use crate::text::partition::Partition;
 
@@ -14,6 +15,14 @@ impl Commands {
     pub async fn partitions(&self) -> Result<Vec<Partition>, Failure> {
         let arguments = ["--all", "-o", "show", "partition"];
         self.show("list Slurm's partitions", &arguments, Partition::read_all).await
+    }
+
+    /// The burst buffer.
+    ///
+    /// # Errors
+    /// Where Slurm does not say, or has none.
+    pub async fn buffer(&self) -> Result<Buffer, Failure> {
+        self.show("look at Slurm's burst buffer", &["show", "burst"], Buffer::read).await
     }
 
     /// The configuration.

@@ -6,6 +6,7 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::v1::Failure;
 
 use super::{Commands, plain};
+use crate::text::ask::{self, Ask};
 use crate::text::job::{FORMAT, FORMAT_IN_FULL, Job};
 
 /// Slurm's words for a number that it knows nothing of (ESLURM_INVALID_JOB_ID): there is no other
@@ -72,6 +73,19 @@ impl Commands {
             }
             _ => Err(self.odd(&step, "squeue", &format!("{text:?} is no row of it"))),
         }
+    }
+
+    /// What a job asked for: as [`wish_of_job`](Self::wish_of_job), and whose it is. Of an array's
+    /// task too.
+    ///
+    /// # Errors
+    /// Where Slurm does not say, or knows no such job.
+    pub async fn ask_of_job(&self, id: u32) -> Result<Ask, Failure> {
+        let step = format!("ask Slurm what job {id} wants");
+        let only = format!("--jobs={id}");
+        let arguments = ["--noheader", "--all", "--states=all", &only, "--format", ask::FORMAT];
+        let text = self.run(&step, "squeue", &arguments).await?;
+        Ask::read(&text, id).map_err(|error| self.odd(&step, "squeue", &error))
     }
 
     async fn in_full(&self, step: &str, only: &[&str]) -> Result<Vec<Job>, Failure> {

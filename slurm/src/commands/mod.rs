@@ -6,7 +6,7 @@
 //! | `run` | running one command |
 //! | `jobs` | which jobs there are; holding one, saying something about it |
 //! | `nodes` | which nodes there are; draining and resuming those that are ours to |
-//! | `cluster` | partitions and the configuration |
+//! | `cluster` | partitions, the configuration and the burst buffer |
 
 mod cluster;
 #[cfg(test)]

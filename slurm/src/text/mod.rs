@@ -2,10 +2,12 @@
 //!
 //! | module | idea |
 //! | --- | --- |
+//! | [`ask`] | what one job asked for, by `squeue` |
 //! | [`job`] | a row of `squeue`, in a format of our own |
 //! | [`node`] | a line of `scontrol -o show node` |
 //! | [`partition`] | a line of `scontrol -o show partition` |
 //! | [`config`] | `scontrol show config` |
+//! | [`burst`] | `scontrol show burst` |
 //! | [`time`] | `1-02:03:04`, `UNLIMITED` |
 //!
 //! Keys that nobody here knows may come and go with Slurm's releases: they are passed over. A line
@@ -15,6 +17,8 @@
 //! there unquoted: a job named `x JobState=COMPLETED` would be over. What is decided on comes from
 //! `squeue`, from fields that no user writes.
 
+pub mod ask;
+pub mod burst;
 pub mod config;
 pub mod job;
 pub mod node;

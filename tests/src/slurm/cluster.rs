@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rampool_lab::{NodeId, Output};
 
-use super::site::Memory;
+use super::site::{Memory, WaitBy};
 use super::{Fields, site};
 use crate::cluster::{self, CONTROLLER, Cluster};
 use crate::footprint::Footprint;
@@ -42,7 +42,7 @@ pub struct Builder {
     compute: u8,
     donors: u8,
     kept_mib: u64,
-    licences: Option<u64>,
+    wait_by: WaitBy,
 }
 
 impl SlurmCluster {
@@ -62,7 +62,7 @@ impl SlurmCluster {
         for node in NodeId::first(compute + 1).skip(1) {
             rampool = rampool.agent(node, site::AGENT_YAML);
         }
-        Builder { rampool, compute, donors, kept_mib: 0, licences: None }
+        Builder { rampool, compute, donors, kept_mib: 0, wait_by: WaitBy::Example }
     }
 
     /// Uses it; where that fails, the nodes' consoles and the programs' logs are printed.
@@ -216,7 +216,15 @@ impl Builder {
     /// Slurm has so many licences of rampool's.
     #[must_use]
     pub fn licences(mut self, licences: u64) -> Self {
-        self.licences = Some(licences);
+        self.wait_by = WaitBy::Licences(licences);
+        self
+    }
+
+    /// Jobs wait by the burst buffer.
+    #[must_use]
+    pub fn burst_buffer(mut self) -> Self {
+        self.wait_by = WaitBy::BurstBuffer;
+        self.rampool = self.rampool.controller(site::BY_BURST_BUFFER);
         self
     }
 
@@ -226,10 +234,10 @@ impl Builder {
     /// When something does not start.
     pub fn boot(self) -> Result<SlurmCluster> {
         let key = munge_key()?;
-        let Self { rampool, compute, donors, kept_mib, licences } = self;
+        let Self { rampool, compute, donors, kept_mib, wait_by } = self;
         let memory = Memory { all: MEMORY_MIB, kept: kept_mib };
         let cluster =
-            rampool.boot_with(|lab| install(lab, compute, donors, (memory, licences), &key))?;
+            rampool.boot_with(|lab| install(lab, compute, donors, (memory, wait_by), &key))?;
         let compute = cluster.nodes().iter().skip(1).take(compute.into()).cloned().collect();
         let cluster = SlurmCluster { cluster, compute };
         cluster
@@ -243,11 +251,11 @@ fn install(
     mut lab: rampool_lab::Builder,
     compute: u8,
     donors: u8,
-    (memory, licences): (Memory, Option<u64>),
+    (memory, wait_by): (Memory, WaitBy),
     key: &[u8],
 ) -> rampool_lab::Builder {
     let compute_nodes = format!("n[2-{}]", compute + 1);
-    for (path, mode, text) in site::files(CONTROLLER, &compute_nodes, memory, licences) {
+    for (path, mode, text) in site::files(CONTROLLER, &compute_nodes, memory, wait_by) {
         lab = lab.persist_file(path, mode, text);
     }
     for node in NodeId::first(compute + donors + 1) {

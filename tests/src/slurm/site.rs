@@ -24,30 +24,44 @@ pub struct Memory {
     pub kept: u64,
 }
 
-/// The site's, with the number of licences that fits its donors.
-fn rampool_conf(licences: Option<u64>) -> String {
-    let text = include_str!("../../../slurm/examples/rampool.conf");
-    let Some(licences) = licences else { return text.to_owned() };
-    let lines = text.lines().map(|line| {
-        if line.starts_with("Licenses=") {
+/// By what jobs wait for the memory of donors outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitBy {
+    /// The number of licences that stands in the site's example.
+    Example,
+    /// So many licences.
+    Licences(u64),
+    /// The burst buffer.
+    BurstBuffer,
+}
+
+/// The site's, with what fits its donors.
+fn rampool_conf(wait_by: WaitBy) -> String {
+    let line = |line: &str| match wait_by {
+        WaitBy::Licences(licences) if line.starts_with("Licenses=") => {
             format!("Licenses=rampool:{licences}\n")
-        } else {
-            format!("{line}\n")
         }
-    });
-    lines.collect()
+        WaitBy::BurstBuffer if line.starts_with("#BurstBufferType=") => format!("{}\n", &line[1..]),
+        _ => format!("{line}\n"),
+    };
+    include_str!("../../../slurm/examples/rampool.conf").lines().map(line).collect()
 }
 
 /// What is the same on every node, Slurm's controller included. `compute` are the nodes that
 /// run jobs (a host list).
 #[must_use]
-pub fn files(controller: &str, compute: &str, memory: Memory, licences: Option<u64>) -> Vec<File> {
+pub fn files(controller: &str, compute: &str, memory: Memory, wait_by: WaitBy) -> Vec<File> {
     let hook = |path, text: &str| (path, 0o755, text.to_owned());
     let text = |path, text: &str| (path, 0o644, text.to_owned());
     vec![
         text("/etc/slurm/slurm.conf", &slurm_conf(controller, compute, memory)),
-        text("/etc/slurm/rampool.conf", &rampool_conf(licences)),
+        text("/etc/slurm/rampool.conf", &rampool_conf(wait_by)),
         text("/etc/slurm/cgroup.conf", &cgroup_conf()),
+        text(
+            "/etc/slurm/burst_buffer.conf",
+            include_str!("../../../slurm/examples/burst_buffer.conf"),
+        ),
+        text("/etc/slurm/burst_buffer.lua", include_str!("../../../slurm/lua/burst_buffer.lua")),
         text("/etc/slurm/job_submit.lua", include_str!("../../../slurm/lua/job_submit.lua")),
         text(
             "/usr/share/rampool/slurm/rampool.lua",
@@ -97,6 +111,9 @@ pub fn jobs_yaml() -> String {
 
 /// A further line of that section: where job_submit.lua looks for what the controller knows.
 pub const FACTS: &str = "/run/rampool-slurm/facts";
+
+/// Another: jobs wait by the burst buffer.
+pub const BY_BURST_BUFFER: &str = "  wait_by: burst_buffer\n";
 
 /// How long the controller waits for Epilogs of jobs that are over, in seconds: longer than
 /// KillWait below.

@@ -9,7 +9,7 @@ use rampool_proto::v1::jobs_client::JobsClient;
 use rampool_proto::v1::*;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::config::SlurmConfig;
 use crate::client::{Way, failure_of};
@@ -58,8 +58,29 @@ impl<'a> Jobs<'a> {
         step: &str,
         question: &StartJobRequest,
     ) -> Result<(), Trouble> {
-        let trouble = |status: &Status| self.trouble(status, step);
         let answer = client.start_job(self.timed(question.clone())).await;
+        self.seen_through(step, answer).await
+    }
+
+    /// Has a job's memory reserved, and waits until it is.
+    pub(super) async fn reserve_job(&self, question: ReserveJobRequest) -> Result<(), Failure> {
+        let step = format!("reserve the memory of job {}", job_of(question.id.as_ref()));
+        self.ask(&step, async |mut client: Client, step: &str| {
+            let patience_seconds = self.patience_seconds();
+            let question = ReserveJobRequest { patience_seconds, ..question.clone() };
+            let answer = client.reserve_job(self.timed(question)).await;
+            self.seen_through(step, answer).await
+        })
+        .await
+    }
+
+    /// Follows events to their end.
+    async fn seen_through(
+        &self,
+        step: &str,
+        answer: Result<Response<Streaming<Event>>, Status>,
+    ) -> Result<(), Trouble> {
+        let trouble = |status: &Status| self.trouble(status, step);
         let mut events = answer.map_err(|status| trouble(&status))?.into_inner();
         while let Some(event) = events.next().await {
             let event = event.map_err(|status| trouble(&status))?;

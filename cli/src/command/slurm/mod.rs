@@ -8,6 +8,8 @@
 //! | `task_prolog` | the user, each task | the task is not started |
 //! | `epilog` | root, each node | the node is drained |
 //! | `epilog_slurmctld` | slurm, slurmctld's host | a line in the log |
+//! | `bb_setup` | slurm, slurmctld's host | the job is held, and says why |
+//! | `bb_teardown` | slurm, slurmctld's host | it is tried twice more, then forgotten |
 //!
 //! | module | idea |
 //! | --- | --- |
@@ -16,6 +18,8 @@
 //! | `node` | what the node's own agent knows of jobs |
 //! | `sign` | what a node's Prolog tells the job's tasks |
 
+mod bb_setup;
+mod bb_teardown;
 pub mod config;
 mod epilog;
 mod epilog_slurmctld;
@@ -46,12 +50,43 @@ pub struct Slurm {
     /// Which of slurm.conf's programs this is
     #[arg(value_enum)]
     hook: Hook,
+    #[command(flatten)]
+    of: BufferOf,
     /// The hooks' configuration
     #[arg(long, env = "RAMPOOL_SLURM_CONFIG", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     /// The folder where this node's agent listens, and keeps its notes of jobs
     #[arg(long, default_value = node::FOLDER, value_name = "FOLDER")]
     agent: PathBuf,
+}
+
+/// Whose burst buffer it is: burst_buffer.lua is told that, where the others have an environment.
+#[derive(Clone, Copy, Debug, Args)]
+struct BufferOf {
+    /// Of bb-setup and bb-teardown: the job's number
+    job: Option<u32>,
+    /// Of bb-setup: the number of the job's user
+    #[arg(requires = "gid")]
+    uid: Option<u32>,
+    /// Of bb-setup: the number of the job's group
+    gid: Option<u32>,
+}
+
+impl BufferOf {
+    fn job(self) -> Result<u32, Failure> {
+        self.job.ok_or_else(|| missing("no job's number is given"))
+    }
+
+    /// The job's user and group.
+    fn owner(self) -> Result<(u32, u32), Failure> {
+        self.uid.zip(self.gid).ok_or_else(|| missing("no user and group are given"))
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::new(FailureKind::Invalid, "read what Slurm says of the job")
+        .saying(what)
+        .advising("is this hook run by burst_buffer.lua?")
 }
 
 /// When Slurm runs it.
@@ -67,12 +102,16 @@ pub enum Hook {
     Epilog,
     /// A job is over: waits until donors outside of it have their memory back
     EpilogSlurmctld,
+    /// A job waits for its nodes: its memory is reserved (JOB UID GID)
+    BbSetup,
+    /// A job's burst buffer is torn down: waits until its memory is free (JOB)
+    BbTeardown,
 }
 
 impl Slurm {
     /// Runs the hook. Slurm knows two ends: it went well, or not.
     pub(super) async fn run(self, global: &Global) -> Exit {
-        let hook = self.hook;
+        let (hook, of) = (self.hook, self.of);
         let call = Call {
             environment: Environment::of_process(),
             config: self.config,
@@ -86,6 +125,8 @@ impl Slurm {
             Hook::TaskProlog => task_prolog::run(&call).await,
             Hook::Epilog => epilog::run(&call).await,
             Hook::EpilogSlurmctld => epilog_slurmctld::run(&call).await,
+            Hook::BbSetup => bb_setup::run(&call, of).await,
+            Hook::BbTeardown => bb_teardown::run(&call, of).await,
         };
         match ended {
             Ok(()) => Exit::Done,

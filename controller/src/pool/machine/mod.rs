@@ -4,11 +4,11 @@
 //!
 //! ```text
 //!  Creating --------> Ready <------------------> Replacing      one piece in another's place
-//!      |              |  ^  \                        |
-//!      |              |  |   \--> FailingOver <------+          another head, next generation
-//!      |              |  \------------/  |           |
-//!      |              v                  |           |
-//!      |            Failed <-------------|-----------+          lost: uses end with an error
+//!    ^ | \            |  ^  \                        |
+//!    | |  Reserved    |  |   \--> FailingOver <------+          another head, next generation
+//!    | |   |   |      |  \------------/  |           |
+//!    +-|---+   |      v                  |           |
+//!      |       |    Failed <-------------|-----------+          lost: uses end with an error
 //!      v              v                  v           |
 //!  Releasing <-----------------------------------------         unmount on clients; unmount,
 //!      v                                                        stop, detach on the head; then
@@ -29,7 +29,7 @@
 //!
 //! | module | idea |
 //! | --- | --- |
-//! | `making` | from nothing to Ready |
+//! | `making` | from nothing to Ready, or to Reserved while no head is known |
 //! | `replacing` | one piece in another's place |
 //! | `sparing` | a pool that does without a spare |
 //! | `sharing` | the head's file system on other nodes |
@@ -132,6 +132,7 @@ impl Machine {
     pub fn on(&mut self, input: Input) -> Vec<Command> {
         let commands = match input {
             Input::Begin => self.begin(),
+            Input::Give(seat) => self.give(*seat),
             Input::Reply(step, result) if self.waiting.remove(&step) => self.reply(step, result),
             // A repeated or forgotten answer says nothing new.
             Input::Reply(..) => Vec::new(),
@@ -158,7 +159,7 @@ impl Machine {
         if let State::Releasing(_) = self.state {
             return self.after_releasing(step, result);
         }
-        if let (State::Creating { trouble }, Err(failure)) = (&mut self.state, result) {
+        if let (State::Creating { trouble, .. }, Err(failure)) = (&mut self.state, result) {
             trouble.get_or_insert(Cause::Failed(failure));
         }
         if !self.settled() {
@@ -173,7 +174,7 @@ impl Machine {
             State::Replacing(_) => self.after_replacing(step),
             State::FailingOver(_) => self.after_failing_over(step),
             State::Failed(_) => self.after_failing(step),
-            State::Releasing(_) | State::Released(_) => Vec::new(),
+            State::Reserved | State::Releasing(_) | State::Released(_) => Vec::new(),
         }
     }
 
@@ -216,7 +217,7 @@ impl Machine {
             State::Replacing(_) => self.replace_on(),
             State::FailingOver(_) => self.fail_over_on(),
             State::Failed(_) => self.fail_on(),
-            State::Ready | State::Released(_) => Vec::new(),
+            State::Reserved | State::Ready | State::Released(_) => Vec::new(),
         }
     }
 
@@ -226,7 +227,7 @@ impl Machine {
         }
         match &self.state {
             // A failed check whose record could not be written.
-            State::Creating { trouble: Some(cause) } => {
+            State::Creating { trouble: Some(cause), .. } => {
                 let cause = cause.clone();
                 self.release(cause, false, false)
             }
@@ -235,7 +236,9 @@ impl Machine {
             State::FailingOver(_) => self.fail_over_on(),
             State::Failed(_) => self.fail_on(),
             State::Releasing(_) => self.round(),
-            State::Creating { trouble: None } | State::Released(_) => Vec::new(),
+            State::Creating { trouble: None, .. } | State::Reserved | State::Released(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -247,7 +250,9 @@ impl Machine {
         self.waiting.clear();
         match &self.state {
             // Everything is made, yet would be undone at the next start: so now.
-            State::Creating { trouble: None } => self.release(Cause::Failed(failure), false, false),
+            State::Creating { trouble: None, .. } => {
+                self.release(Cause::Failed(failure), false, false)
+            }
             _ => {
                 self.refusal = Some(failure);
                 Vec::new()

@@ -13,10 +13,11 @@ impl Machine {
         self.refusal = None;
         let idle = self.settled();
         match &mut self.state {
-            State::Creating { trouble } => {
+            State::Creating { trouble, .. } => {
                 let cause = trouble.get_or_insert(Cause::Cancelled).clone();
                 if idle { self.release(cause, false, insist) } else { Vec::new() }
             }
+            State::Reserved => self.release(Cause::Down, false, insist),
             State::Ready | State::Replacing(_) | State::FailingOver(_) | State::Failed(_) => {
                 if !self.may_abandon() {
                     let force = insist || self.pending == Some(Pending::Down { force: true });

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use rampool_proto::v1::Redundancy;
 
 use super::super::*;
-use super::world::{NODES, World};
+use super::world::{Begun, NODES, World};
 
 fn act(world: &mut World, what: u8, pick: usize) {
     let node = NODES[pick % NODES.len()];
     let insists = pick.is_multiple_of(7);
-    match what % 47 {
+    match what % 49 {
         0..=16 => world.deliver(pick, pick.is_multiple_of(5)),
         17 => world.lose(pick / 2, pick.is_multiple_of(2)),
         18 | 19 => world.delay(pick),
@@ -36,6 +36,7 @@ fn act(world: &mut World, what: u8, pick: usize) {
         43 => world.give_up_spare(pick),
         44 => world.give_up_lost_spares(),
         45 => world.share_again(),
+        46 | 47 => world.give(pick.is_multiple_of(2)),
         _ => {}
     }
 }
@@ -53,6 +54,7 @@ fn check_end(world: &World) {
         // Where too much is lost, or a mount, only a person can say what is next.
         _ if excuses.data_lost || (excuses.failed && excuses.head_forced) => {}
         State::Ready | State::Failed(_) => check_in_use(world),
+        State::Reserved => check_reserved(world),
         // One that had failed comes up whole, or when a person insists.
         State::FailingOver(over) if over.failed.is_some() && !over.force => {
             let there = |piece: &rampool_proto::v1::Piece| {
@@ -68,6 +70,19 @@ fn check_end(world: &World) {
     }
     if !excuses.record_lost {
         assert_eq!(*record, world.stored);
+    }
+}
+
+/// Its donors have its memory, unless they lost it: then they take it anew when it is given.
+fn check_reserved(world: &World) {
+    let record = world.record();
+    assert!(record.awaits_nodes() && record.debts.is_empty());
+    for node in NODES {
+        let lends = world.nodes.lends(node);
+        let is_donor = record.members().any(|piece| piece.donor == node);
+        let wanted = format!("{0} of {0}", record.assembly);
+        assert!(lends.is_empty() || is_donor && lends == [wanted].into(), "{node}: {lends:?}");
+        assert!(is_donor || !world.nodes.has_head(node), "{node} heads {:?}", record.assembly);
     }
 }
 
@@ -121,9 +136,9 @@ proptest! {
         actions in prop::collection::vec((any::<u8>(), any::<u16>()), 0..150),
         begin_ready in any::<bool>(),
         redundancy in any_redundancy(),
-        shared in any::<bool>(),
+        way in prop_oneof![Just(Begun::Alone), Just(Begun::Shared), Just(Begun::Reserved)],
     ) {
-        let mut world = World::new(redundancy, shared);
+        let mut world = World::new(redundancy, way);
         if begin_ready {
             world.run_quietly();
         }
@@ -146,4 +161,36 @@ fn down_does_not_wait_for_a_copy_and_frees_what_was_about_to_join() {
     world.run_quietly();
     assert!(world.record().is_released(), "{:?}", world.record().phase);
     assert!(world.nodes.held().is_empty(), "{:?}", world.nodes.held());
+}
+
+#[test]
+fn a_reserved_pool_has_no_head_and_becomes_one_when_it_is_given() {
+    for shared in [false, true] {
+        let mut world = World::new(Redundancy::None, Begun::Reserved);
+        world.run_quietly();
+        assert_eq!(world.stored.phase, Phase::Reserved);
+        check_end(&world);
+        let asked: Vec<_> = world.nodes.held().into_iter().collect();
+        assert_eq!(asked, ["n1 demo.1", "n2 demo.1", "n3 demo.1", "n4 demo.1"]);
+        world.crash(0);
+        assert_eq!(world.stored.phase, Phase::Reserved, "a restart leaves it as it is");
+        world.give(shared);
+        world.run_quietly();
+        assert_eq!(world.stored.phase, Phase::Ready);
+        assert_eq!(world.record().is_shared(), shared);
+        check_end(&world);
+    }
+}
+
+#[test]
+fn a_reserved_pool_that_is_given_to_a_lost_head_goes_with_all_of_its_memory() {
+    let mut world = World::new(Redundancy::None, Begun::Reserved);
+    world.run_quietly();
+    world.nodes.node("n0").alive = false;
+    world.give(false);
+    world.run_quietly();
+    let held = world.nodes.held();
+    assert!(held.is_empty(), "{held:?}");
+    world.heal();
+    assert!(world.record().is_released(), "{:?}", world.record().phase);
 }

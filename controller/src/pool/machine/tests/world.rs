@@ -11,7 +11,7 @@ use rampool_proto::v1::{
 use super::super::*;
 use crate::agents::{Answer, Call};
 use crate::planner::redundancy::survives;
-use crate::pool::record::{Owed, Replacing, samples};
+use crate::pool::record::{Owed, Replacing, Seat, samples};
 use crate::pool::steps::{self, Learned, Settings};
 use crate::pool::takeover::{self, Standing};
 use crate::tests::model::{GIB, ModelNodes};
@@ -44,7 +44,18 @@ pub(super) struct World {
     /// Since the pool was begun: what excuses what is checked.
     pub(super) excuses: Excuses,
     redundancy: Redundancy,
-    shared: bool,
+    way: Begun,
+}
+
+/// What is known of a pool's users when it is begun.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Begun {
+    /// The head, which alone uses it.
+    Alone,
+    /// The head and its clients.
+    Shared,
+    /// Nobody: it is reserved first.
+    Reserved,
 }
 
 /// What happened to a pool that excuses what would else be wrong.
@@ -64,11 +75,16 @@ pub(super) struct Excuses {
     pub(super) stragglers: bool,
 }
 
-/// The record of a pool to be made; where it is shared, n1, which lends too, and n6 mount it.
-pub(super) fn placed(redundancy: Redundancy, shared: bool, generation: u32) -> PoolRecord {
-    let piece = |donor: &str| Piece { donor: donor.into(), bytes: GIB, ..Piece::default() };
+/// The clients of a pool that is shared: n1, which lends too, and n6.
+fn clients() -> Vec<Client> {
     // In the model, nodes are found by their names.
     let client = |node: &str| Client { node: node.into(), address: node.into() };
+    ["n1", "n6"].map(client).to_vec()
+}
+
+/// The record of a pool to be made.
+pub(super) fn placed(redundancy: Redundancy, way: Begun, generation: u32) -> PoolRecord {
+    let piece = |donor: &str| Piece { donor: donor.into(), bytes: GIB, ..Piece::default() };
     let (layout, spares) = match redundancy {
         Redundancy::None => (VolumeLayout::Lvm, vec![]),
         _ => (VolumeLayout::Md, vec![piece("n5")]),
@@ -76,13 +92,13 @@ pub(super) fn placed(redundancy: Redundancy, shared: bool, generation: u32) -> P
     PoolRecord {
         spec: PoolSpec { name: "demo".into(), owner: "ada".into(), ..PoolSpec::default() },
         placement: Placement {
-            head: "n0".into(),
+            head: if way == Begun::Reserved { String::new() } else { "n0".into() },
             pieces: ["n1", "n2", "n3", "n4"].map(piece).to_vec(),
             spares,
             redundancy: redundancy.into(),
             layout: layout.into(),
             mount_point: "/rampool/demo".into(),
-            clients: if shared { ["n1", "n6"].map(client).to_vec() } else { Vec::new() },
+            clients: if way == Begun::Shared { clients() } else { Vec::new() },
             head_address: "n0".into(),
             ..Placement::default()
         },
@@ -96,8 +112,8 @@ fn timed_out() -> Failure {
 }
 
 impl World {
-    pub(super) fn new(redundancy: Redundancy, shared: bool) -> Self {
-        let record = placed(redundancy, shared, 1);
+    pub(super) fn new(redundancy: Redundancy, way: Begun) -> Self {
+        let record = placed(redundancy, way, 1);
         let mut world = Self {
             nodes: ModelNodes::new(&NODES),
             machine: Machine::new(record.clone()),
@@ -115,7 +131,7 @@ impl World {
             store_refuses: false,
             excuses: Excuses::default(),
             redundancy,
-            shared,
+            way,
         };
         world.input(Input::Begin);
         world
@@ -123,7 +139,7 @@ impl World {
 
     /// A pool in use.
     pub(super) fn ready(redundancy: Redundancy) -> Self {
-        let mut world = Self::new(redundancy, false);
+        let mut world = Self::new(redundancy, Begun::Alone);
         world.run_quietly();
         assert_eq!(world.stored.phase, Phase::Ready);
         world
@@ -164,6 +180,19 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The job of a reserved pool has its nodes.
+    pub(super) fn give(&mut self, shared: bool) {
+        if self.record().phase != Phase::Reserved || !self.machine.settled() {
+            return;
+        }
+        let spec = PoolSpec { head: "n0".into(), ..self.record().spec.clone() };
+        let clients = if shared { clients() } else { Vec::new() };
+        // What was learned goes with the operation that learned it.
+        self.learned = Learned::default();
+        let seat = Seat { spec, head_address: "n0".into(), clients, boot_ids: [].into() };
+        self.input(Input::Give(Box::new(seat)));
     }
 
     fn write(&mut self) {
@@ -302,6 +331,10 @@ impl World {
             Phase::FailingOver(over) => (&over.head, !over.fenced),
             _ => (&record.placement.head, false),
         };
+        // What is reserved is no data yet.
+        if record.awaits_nodes() {
+            return;
+        }
         let heads = *head == node || record.placement.head == node;
         // A fenced head's volume no longer counts.
         let broken = !over && self.nodes.works(head, &record.assembly) == Some(false);
@@ -329,7 +362,7 @@ impl World {
     pub(super) fn begin_anew(&mut self, slot: usize) {
         let record = self.record();
         let Some(piece) = record.placement.pieces.get(slot) else { return };
-        let (head, donor) = (&record.placement.head, piece.donor.clone());
+        let (Some(head), donor) = (record.head(), piece.donor.clone()) else { return };
         let (carved, target) = (record.carved(piece), &record.assembly);
         let lost = record.lacking.contains(&slot) || !self.nodes.has_piece(&donor, &carved, target);
         // As the room that asks for it checks.
@@ -339,7 +372,7 @@ impl World {
             && self.redundancy != Redundancy::None
             && self.nodes.works(head, target) == Some(true)
             && !record.owes(&donor)
-            && donor != *head;
+            && donor != head;
         if may {
             self.take_place(slot, Piece { donor, bytes: GIB, ..Piece::default() }, false);
         }
@@ -396,7 +429,7 @@ impl World {
     /// As the room that looks after pools asks for it.
     pub(super) fn give_up_lost_spares(&mut self) {
         let record = self.record();
-        let (head, target) = (&record.placement.head, &record.assembly);
+        let (Some(head), target) = (record.head(), &record.assembly) else { return };
         let lost =
             |spare: &&Piece| !self.nodes.has_piece(&spare.donor, &record.carved(spare), target);
         let lost = record.placement.spares.iter().find(lost).map(|spare| spare.donor.clone());
@@ -439,7 +472,7 @@ impl World {
 
     pub(super) fn up_again(&mut self) {
         if self.record().is_released() && self.machine.settled() {
-            let record = placed(self.redundancy, self.shared, self.record().given() + 1);
+            let record = placed(self.redundancy, self.way, self.record().given() + 1);
             self.machine = Machine::new(record.clone());
             self.stored = record;
             self.learned = Learned::default();
