@@ -25,8 +25,8 @@ fn whatever_becomes_of_a_job_that_waits_its_donors_have_their_memory_back() -> R
             ("cancelled during setup", cancelled_during_setup),
             ("the controller is killed during setup", controller_killed_during_setup),
             ("the controller is killed with memory reserved", controller_killed_while_it_waits),
-            ("slurmctld is killed with memory reserved", slurmctld_killed_while_it_waits),
             ("a donor refuses", a_donor_refuses),
+            ("slurmctld is killed with memory reserved", slurmctld_killed_while_it_waits),
         ];
         for (name, case) in cases {
             println!("{name}");
@@ -144,11 +144,17 @@ fn controller_killed_while_it_waits(slurm: &SlurmCluster) -> Result<()> {
     ensure_runs(slurm, &job)
 }
 
-/// Slurm tears down what waited, and sets it up again, a minute later at the soonest.
+/// How long Slurm takes to set up anew what waited when it was killed.
+const ANEW: Duration = Duration::from_secs(300);
+
+/// Slurm tears down what waited, and sets it up again, a minute later at the soonest; or it has
+/// forgotten its share, of which the controller learns by looking.
 fn slurmctld_killed_while_it_waits(slurm: &SlurmCluster) -> Result<()> {
     let job = reserved(slurm, &[])?;
     slurm.kill_slurmctld()?;
     slurm.start_slurmctld()?;
+    unblock(slurm)?;
+    job.until("running", ANEW, |fields| fields.get("JobState") == "RUNNING")?;
     ensure_runs(slurm, &job)
 }
 
