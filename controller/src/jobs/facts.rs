@@ -31,13 +31,9 @@ impl Jobs {
         let Some(path) = self.config.facts.clone() else { return };
         // Nodes are heard of soon after the controller began; one that is down is not waited for.
         self.comes_to_be(UNTIL_HEARD, || self.all_are_heard()).await;
-        let mut pause = Duration::ZERO;
-        let mut told = None;
         loop {
-            self.pause_of_facts(pause, told).await;
+            let taken = self.taken_of_buffer();
             let (facts, slurm_answers) = self.facts().await;
-            told = facts.wait_by;
-            pause = if slurm_answers { EVERY } else { AGAIN };
             let text = facts.to_string();
             let file = path.clone();
             let written = tokio::task::spawn_blocking(move || replace(&file, &text)).await;
@@ -45,17 +41,17 @@ impl Jobs {
             if let Err(error) = written {
                 tracing::error!(path = %path.display(), %error, "job_submit.lua has no new facts");
             }
+            let pause = if slurm_answers { EVERY } else { AGAIN };
+            // What is free is told at once where it changes: Slurm believes it over its own count.
+            self.comes_to_be(pause, || self.taken_of_buffer() != taken).await;
         }
     }
 
-    /// Waits until it is time to write them again. What is free in the burst buffer is told at once
-    /// where it changes: Slurm believes that over its own count.
-    async fn pause_of_facts(&self, pause: Duration, told: Option<WaitBy>) {
-        match told {
-            Some(WaitBy::BurstBuffer { .. }) => {
-                self.comes_to_be(pause, || Some(self.buffer()) != told).await;
-            }
-            _ => tokio::time::sleep(pause).await,
+    /// What of the burst buffer is taken; nothing where there is none.
+    fn taken_of_buffer(&self) -> u64 {
+        match self.config.wait_by {
+            Waiting::Licence => 0,
+            Waiting::BurstBuffer => self.pools.taken_elsewhere(&self.donors_of_pools()),
         }
     }
 

@@ -1,77 +1,117 @@
-//! Shares of Slurm's burst buffer that are nobody's: Slurm sometimes forgets to tear down what a job
-//! had that was cancelled during its setup. Only a restart of slurmctld mends it.
+//! Shares of Slurm's burst buffer against what is held for jobs. Slurm sometimes forgets to tear down
+//! what a job had that was cancelled during its setup: only a restart of slurmctld mends that. And
+//! a slurmctld that was killed may have forgotten a share: what is reserved for its job would then
+//! keep that job itself waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rampool_proto::v1::Failure;
-use rampool_slurm::text::job::{Job, Phase};
+use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 
-use super::{Jobs, Waiting};
+use super::{Jobs, Waiting, runs};
+use crate::pool::record::{Phase, PoolRecord};
 
-/// Since when each share has been for a job that is over and holds nothing, by job.
+/// What was seen of shares so far, by job.
 #[derive(Default)]
-pub(super) struct Shares(BTreeMap<u32, Instant>);
+pub(super) struct Shares {
+    /// Since when each share has been for a job that is over and holds nothing.
+    idle: BTreeMap<u32, Instant>,
+    /// Since when what is reserved for each waiting job has had no share.
+    unshared: BTreeMap<u32, Instant>,
+}
 
-impl Shares {
-    /// The jobs of which that has been so for longer than `grace`: a teardown may be on its way.
-    fn forgotten(
-        &mut self,
-        shares: &[u32],
-        jobs: &[Job],
-        holds: impl Fn(u32) -> bool,
-        grace: Duration,
-        now: Instant,
-    ) -> BTreeSet<u32> {
-        let is_over = |job: u32| {
-            let known = jobs.iter().find(|known| known.id == job);
-            known.is_none_or(|known| known.phase() == Phase::Over)
-        };
-        let idle: BTreeSet<u32> =
-            shares.iter().copied().filter(|job| is_over(*job) && !holds(*job)).collect();
-        self.0.retain(|job, _| idle.contains(job));
-        let long = |job: &u32| {
-            let since = *self.0.entry(*job).or_insert(now);
-            now.duration_since(since) >= grace
-        };
-        idle.into_iter().filter(long).collect()
-    }
+/// The jobs of which something has been so for longer than `grace`: setup or teardown may be on
+/// their way.
+fn lasting(
+    since: &mut BTreeMap<u32, Instant>,
+    now_so: BTreeSet<u32>,
+    grace: Duration,
+    now: Instant,
+) -> BTreeSet<u32> {
+    since.retain(|job, _| now_so.contains(job));
+    let long = |job: &u32| now.duration_since(*since.entry(*job).or_insert(now)) >= grace;
+    now_so.into_iter().filter(long).collect()
+}
+
+/// Jobs that have a share, are over, and hold nothing.
+fn idle(shares: &[u32], jobs: &[Job], holds: impl Fn(u32) -> bool) -> BTreeSet<u32> {
+    let is_over = |job: u32| {
+        let known = jobs.iter().find(|known| known.id == job);
+        known.is_none_or(|known| known.phase() == SlurmPhase::Over)
+    };
+    shares.iter().copied().filter(|job| is_over(*job) && !holds(*job)).collect()
+}
+
+/// Jobs for which something is reserved, and which have no share.
+fn unshared(shares: &[u32], live: &[Arc<PoolRecord>]) -> BTreeSet<u32> {
+    let reserved = live.iter().filter(|record| record.phase == Phase::Reserved);
+    let jobs = reserved.filter_map(|record| runs::job_of(record));
+    jobs.filter(|job| !shares.contains(job)).collect()
 }
 
 impl Jobs {
-    /// Compares Slurm's shares with its jobs; doctor tells of those that it forgot.
-    pub(super) async fn look_at_shares(&self, shares: &mut Shares) -> Result<(), Failure> {
+    /// Compares Slurm's shares with its jobs, and with what is held for them.
+    pub(super) async fn look_at_shares(&self, seen: &mut Shares) -> Result<(), Failure> {
         if self.config.wait_by != Waiting::BurstBuffer {
             return Ok(());
         }
-        let counted = self.slurm.buffer().await?.jobs;
+        let shares = self.slurm.buffer().await?.jobs;
         let jobs = self.slurm.jobs().await?;
-        let holds = |job| self.live(job).is_some();
-        let forgotten = shares.forgotten(&counted, &jobs, holds, self.grace(), Instant::now());
+        let (now, grace, live) = (Instant::now(), self.grace(), self.all_live());
+        let idle = idle(&shares, &jobs, |job| self.live(job).is_some());
+        self.tell_forgotten(&lasting(&mut seen.idle, idle, grace, now));
+        let unshared = lasting(&mut seen.unshared, unshared(&shares, &live), grace, now);
+        for record in live {
+            if runs::job_of(&record).is_some_and(|job| unshared.contains(&job)) {
+                tracing::info!(pool = %record.assembly, "Slurm forgot its share: it is released");
+                self.release(&record.assembly.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// In the log; doctor tells of them as long as it is so.
+    fn tell_forgotten(&self, forgotten: &BTreeSet<u32>) {
         let before = self.locked(|kept| std::mem::replace(&mut kept.forgotten, forgotten.clone()));
         for job in forgotten.difference(&before) {
             tracing::warn!(job, "it is over, and Slurm still counts its share of the burst buffer");
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::record::samples;
 
     #[test]
-    fn a_share_is_forgotten_when_its_job_is_over_and_holds_nothing_for_a_while() {
+    fn a_share_is_idle_when_its_job_is_over_and_holds_nothing() {
         let job = |state: &str| Job::read_all(&format!("7|{state}|1001|main||1:00|")).unwrap();
-        let (mut shares, begin) = (Shares::default(), Instant::now());
-        let mut forgotten = |jobs: &[Job], holds: bool, seconds| {
+        let is_idle = |jobs: &[Job], holds| !idle(&[7], jobs, |_| holds).is_empty();
+        assert!(is_idle(&job("CANCELLED"), false) && is_idle(&[], false));
+        assert!(!is_idle(&job("CANCELLED"), true) && !is_idle(&[], true));
+        assert!(!is_idle(&job("PENDING"), false) && !is_idle(&job("RUNNING"), false));
+    }
+
+    #[test]
+    fn what_is_reserved_needs_a_share_and_what_is_in_use_does_not() {
+        let live = ["job-7-1.1", "job-8-1.1"].map(|name| Arc::new(samples::reserved(name)));
+        assert_eq!(unshared(&[7], &live), BTreeSet::from([8]));
+        assert!(unshared(&[], &[Arc::new(samples::ready("job-9-1.1"))]).is_empty());
+    }
+
+    #[test]
+    fn what_is_so_for_a_moment_does_not_count() {
+        let (mut since, begin) = (BTreeMap::new(), Instant::now());
+        let mut lasts = |so: &[u32], seconds| {
             let at = begin + Duration::from_secs(seconds);
-            shares.forgotten(&[7], jobs, |_| holds, Duration::from_secs(60), at).len()
+            lasting(&mut since, so.iter().copied().collect(), Duration::from_secs(60), at).len()
         };
-        assert_eq!(forgotten(&job("PENDING"), false, 0), 0);
-        assert_eq!(forgotten(&job("CANCELLED"), true, 100), 0);
-        assert_eq!(forgotten(&job("CANCELLED"), false, 101), 0);
-        assert_eq!(forgotten(&[], false, 161), 1);
-        assert_eq!(forgotten(&job("RUNNING"), false, 162), 0);
+        assert_eq!(lasts(&[7], 0), 0);
+        assert_eq!(lasts(&[], 50), 0);
+        assert_eq!(lasts(&[7], 61), 0);
+        assert_eq!(lasts(&[7], 121), 1);
     }
 }

@@ -106,7 +106,7 @@ impl Jobs {
     }
 
     /// Pools of jobs that are not being released yet.
-    fn all_live(&self) -> Vec<Arc<PoolRecord>> {
+    pub(super) fn all_live(&self) -> Vec<Arc<PoolRecord>> {
         let live = |record: &Arc<PoolRecord>| {
             runs::job_of(record).is_some()
                 && !matches!(record.phase, Phase::Releasing(_) | Phase::Released(_))

@@ -60,6 +60,16 @@ impl Pools {
         free.sum()
     }
 
+    /// What these nodes lend, or are about to, beside what their own jobs have of them, in bytes: it
+    /// changes with pools alone.
+    #[must_use]
+    pub fn taken_elsewhere(&self, donors: &BTreeSet<String>) -> u64 {
+        let mut others = self.records();
+        others.retain(|record| !record.is_own());
+        let known = donors.iter().filter_map(|donor| self.env.nodes.get(donor));
+        known.map(|known| self.lent_elsewhere(&known) + promised(&known, &others)).sum()
+    }
+
     /// What a node lends beside what its own jobs have of it, in bytes.
     #[must_use]
     pub fn lent_elsewhere(&self, node: &Known) -> u64 {

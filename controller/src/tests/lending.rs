@@ -116,8 +116,13 @@ fn waiting(job: u32, among: &str, bytes: u64) -> PoolSpec {
 async fn what_is_reserved_for_a_job_is_nobody_elses_and_becomes_its_pool() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::new(folder.path());
+    let donors = ["n2", "n3"].map(str::to_owned).into();
     let reserved = waiting(7, "n2", 3 * GIB);
+    assert_eq!(rig.pools.taken_elsewhere(&donors), 0);
     finished(&rig.up(&reserved).await);
+    rig.nodes.refresh(&["n2".to_owned(), "n3".to_owned()]).await;
+    assert_eq!(rig.pools.taken_elsewhere(&donors), 3 * GIB);
+    assert_eq!(rig.pools.free_elsewhere(&donors), 5 * GIB);
     assert_eq!(rig.pools.status("job-7-1").await.unwrap().state(), PoolState::Reserved);
     assert_eq!(rig.fake.held(), ["n2 job-7-1.1".to_owned()].into());
     finished(&rig.up(&reserved).await);
