@@ -169,7 +169,7 @@ fn a_donor_refuses(slurm: &SlurmCluster) -> Result<()> {
     donor.sh("kill $(pidof perl)")?;
     for field in ["Reason", "SystemComment"] {
         let said = held.get(field);
-        ensure!(said.contains("slurm_bb_setup") && said.contains("n4"), "{field}: {held}");
+        ensure!(said.contains("setup:") && said.contains("n4"), "{field}: {held}");
     }
     until_state(slurm, &job, None)?;
     slurm.slurm(&["scontrol", "release", &job.id.to_string()])?;
