@@ -2,7 +2,7 @@
 
 use super::look::{Look, Tone};
 use super::table::{cell, table, text, toned};
-use crate::output::{CertificateReport, Certificates, MadeFiles, Report};
+use crate::output::{CertificateReport, Certificates, MadeFiles, Moment, Report};
 
 /// A certificate that ends sooner is looked at, in days: as `doctor` has it.
 const SOON: i64 = 30;
@@ -24,7 +24,7 @@ impl Report for Certificates {
                 cell(or_none(&certificate.roles)),
                 cell(or_none(&certificate.names)),
                 cell(or_none(&addresses)),
-                cell(certificate.ends_at.map_or_else(|| "-".into(), |ends| ends.short())),
+                cell(certificate.ends_at.map_or_else(|| "-".into(), Moment::short)),
                 days(certificate),
             ]);
         }
