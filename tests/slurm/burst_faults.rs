@@ -150,7 +150,15 @@ const ANEW: Duration = Duration::from_secs(300);
 /// Slurm tears down what waited, and sets it up again, a minute later at the soonest; or it has
 /// forgotten its share, of which the controller learns by looking.
 fn slurmctld_killed_while_it_waits(slurm: &SlurmCluster) -> Result<()> {
+    let n1 = slurm.cluster.node(CONTROLLER);
+    n1.sh("touch /tmp/submitted")?;
     let job = reserved(slurm, &[])?;
+    // A job that is newer than what slurmctld wrote last is lost with it.
+    until("in slurmctld's state", SOON, || {
+        let saved = "test /var/lib/slurm/slurmctld/job_state -nt /tmp/submitted";
+        let saved = n1.exec(["sh", "-c", saved])?.status.success();
+        Ok(if saved { Ok(()) } else { Err("older") })
+    })?;
     slurm.kill_slurmctld()?;
     slurm.start_slurmctld()?;
     unblock(slurm)?;
