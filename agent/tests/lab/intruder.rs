@@ -4,7 +4,7 @@
 use rampool_lab::Node;
 use rampool_proto::v1::create_export_request::Way;
 use rampool_proto::v1::{
-    Backend, CreateExportRequest, DestroyExportRequest, Export, HoldingKind, Target,
+    Backend, CreateExportRequest, DestroyExportRequest, Export, HoldingKind, ReservedWay, Target,
 };
 
 use crate::cases::{cases, in_turn};
@@ -18,6 +18,7 @@ fn memory_is_for_the_head_of_its_own_pool_alone() {
     let cluster = Cluster::boot("agent-intruder", 2, 640);
     let cases = cases![
         nobody_logs_in_without_this_generations_name_and_secret,
+        what_is_reserved_lets_nobody_in_before_its_head_is_known,
         strangers_find_nothing,
         no_byte_of_an_earlier_pool_is_in_a_new_one,
     ];
@@ -31,15 +32,18 @@ fn initiator(name: &str, generation: u32) -> String {
     format!("iqn.2026-11.org.rampool:{name}.{generation}.head")
 }
 
-fn lend(donor: &Agent, name: &str, generation: u32, backend: Backend) -> Target {
-    let request = CreateExportRequest {
+fn request(name: &str, generation: u32, backend: Backend) -> CreateExportRequest {
+    CreateExportRequest {
         pool: pool(name, generation),
         backend: backend.into(),
         bytes: PIECE * MIB,
         way: Some(Way::HeadInitiator(initiator(name, generation))),
         ..Default::default()
-    };
-    let Export { target, .. } = donor.create_export(request).unwrap();
+    }
+}
+
+fn lend(donor: &Agent, name: &str, generation: u32, backend: Backend) -> Target {
+    let Export { target, .. } = donor.create_export(request(name, generation, backend)).unwrap();
     target.unwrap()
 }
 
@@ -127,6 +131,26 @@ fn nobody_logs_in_without_this_generations_name_and_secret(cluster: &Cluster) {
     }
     take_back(&donor, "demo", 2);
     take_back(&donor, "own", 1);
+}
+
+fn what_is_reserved_lets_nobody_in_before_its_head_is_known(cluster: &Cluster) {
+    let donor = cluster.agent("n2");
+    let thief = cluster.agent("n1").node;
+    let known = lend(&donor, "demo", 1, Backend::RdMcp);
+    take_back(&donor, "demo", 1);
+    let way = Some(Way::Reserved(ReservedWay {}));
+    let request = CreateExportRequest { way, ..request("demo", 1, Backend::RdMcp) };
+    assert!(donor.create_export(request).unwrap().target.is_none());
+    let (head, old) = (initiator("demo", 1), known.chap.clone().unwrap());
+    for claim in [(head.as_str(), None), (head.as_str(), Some((&*old.user, &*old.password)))] {
+        let said = break_in(&thief, &known, claim, "true").unwrap_err();
+        assert!(said.contains("initiator reported error"), "{said}");
+    }
+    let opened = lend(&donor, "demo", 1, Backend::RdMcp);
+    let chap = opened.chap.clone().unwrap();
+    let claim = (head.as_str(), Some((chap.user.as_str(), chap.password.as_str())));
+    break_in(&thief, &opened, claim, "test -b $d").unwrap();
+    take_back(&donor, "demo", 1);
 }
 
 fn strangers_find_nothing(cluster: &Cluster) {
