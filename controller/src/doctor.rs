@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::size::Size;
+use rampool_proto::tls::ENDS_SOON_DAYS;
 use rampool_proto::v1::{Duty, Finding, Inventory, Severity};
 
 use crate::clock::now_ms;
@@ -183,16 +184,13 @@ pub fn certificate(ends_ms: u64, now_ms: u64, whose: &str) -> Option<Finding> {
     let days = ends_ms.saturating_sub(now_ms) / MS_A_DAY;
     let text = match ends_ms {
         0 => format!("the certificate of {whose} cannot be read"),
-        _ if days >= SOON => return None,
+        _ if days >= ENDS_SOON_DAYS.into() => return None,
         _ => format!("the certificate of {whose} ends in {days} days"),
     };
     let fix = "rampool pki renew --dir DIR, and its new files in the places of the former: they are \
                read without a restart";
     Some(finding(Severity::Warning, text, fix))
 }
-
-/// A month, in days: renewing is somebody's work.
-const SOON: u64 = 30;
 
 const MS_A_DAY: u64 = 24 * 60 * 60 * 1000;
 

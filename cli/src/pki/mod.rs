@@ -29,6 +29,7 @@ use std::str::FromStr;
 use rampool_proto::hostlist::check_name;
 use rampool_proto::tls::Role;
 use rampool_proto::v1::{Failure, FailureKind};
+use rcgen::{Issuer, KeyPair};
 
 pub use party::Parties;
 pub use renew::{DEFAULT_WITHIN, renew};
@@ -99,9 +100,7 @@ pub fn issue(dir: &Path, wanted: &Wanted) -> Result<Vec<PathBuf>, Failure> {
             folder.refuse_existing(&file_name(role, name))?;
         }
     }
-    let (certificate, key) = folder.read(CA)?;
-    let issuer = certificate::issuer(&certificate, &key)
-        .map_err(|error| failed("read the CA", error).by(dir.display().to_string()))?;
+    let issuer = authority(dir, &folder)?;
     let mut files = Vec::new();
     for (role, name) in parties(wanted) {
         let subject = Subject { roles: &[role], name, addresses: &wanted.addresses };
@@ -110,6 +109,13 @@ pub fn issue(dir: &Path, wanted: &Wanted) -> Result<Vec<PathBuf>, Failure> {
         files.extend(folder.write(&file_name(role, name), &made, replace)?);
     }
     Ok(files)
+}
+
+/// The CA in the folder `dir`, ready to sign.
+fn authority(dir: &Path, folder: &Folder) -> Result<Issuer<'static, KeyPair>, Failure> {
+    let (certificate, key) = folder.read(CA)?;
+    certificate::issuer(&certificate, &key)
+        .map_err(|error| failed("read the CA", error).by(dir.display().to_string()))
 }
 
 fn parties(wanted: &Wanted) -> impl Iterator<Item = (Role, &str)> {

@@ -8,7 +8,7 @@ use rampool_proto::v1::Failure;
 use super::certificate::{self, Subject};
 use super::folder::{Folder, Replace};
 use super::show::{self, Shown};
-use super::{Address, CA, failed};
+use super::{Address, authority, failed};
 
 /// How many days before its end a certificate is renewed, unless asked otherwise: a month of
 /// warnings, and a month more.
@@ -18,9 +18,7 @@ pub const DEFAULT_WITHIN: u16 = 60;
 /// files were written. The CA itself stays: a new one is another cluster's.
 pub fn renew(dir: &Path, within: u16, days: u16) -> Result<Vec<PathBuf>, Failure> {
     let folder = Folder::open(dir)?;
-    let (certificate, key) = folder.read(CA)?;
-    let issuer = certificate::issuer(&certificate, &key)
-        .map_err(|error| failed("read the CA", error).by(dir.display().to_string()))?;
+    let issuer = authority(dir, &folder)?;
     let mut files = Vec::new();
     for name in folder.names()? {
         let Shown { identity, .. } = show::file(&dir.join(format!("{name}.pem")))?;

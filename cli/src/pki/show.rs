@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rampool_proto::tls::Identity;
 use rampool_proto::v1::Failure;
-use x509_parser::pem::Pem;
 
 use super::failed;
 use super::folder::Folder;
@@ -36,13 +35,8 @@ pub fn show(paths: &[PathBuf]) -> Result<Vec<Shown>, Failure> {
 
 /// What the first certificate of a file says.
 pub(super) fn file(path: &Path) -> Result<Shown, Failure> {
-    let wrong = |said: String| failed("read the certificate", said).by(path.display().to_string());
-    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let certificate = Pem::iter_from_buffer(&text)
-        .filter_map(Result::ok)
-        .find(|part| part.label == "CERTIFICATE")
-        .ok_or_else(|| wrong("there is no certificate in it".to_owned()))?;
-    let identity = Identity::read(&certificate.contents).map_err(wrong)?;
+    let identity =
+        Identity::of_file(path).map_err(|error| failed("read the certificate", error))?;
     Ok(Shown { file: path.to_owned(), identity })
 }
 

@@ -1,11 +1,10 @@
 //! What `pki` made, and what certificates say.
 
+use rampool_proto::tls::ENDS_SOON_DAYS;
+
 use super::look::{Look, Tone};
 use super::table::{cell, table, text, toned};
 use crate::output::{CertificateReport, Certificates, MadeFiles, Moment, Report};
-
-/// A certificate that ends sooner is looked at, in days: as `doctor` has it.
-const SOON: i64 = 30;
 
 impl Report for MadeFiles {
     fn text(&self, _: &Look) -> String {
@@ -35,7 +34,7 @@ impl Report for Certificates {
 fn days(certificate: &CertificateReport) -> comfy_table::Cell {
     match certificate.days_left {
         ..0 => toned("ended", Tone::Bad),
-        left @ 0..=SOON => toned(&left.to_string(), Tone::Warning),
+        left if left <= ENDS_SOON_DAYS.into() => toned(&left.to_string(), Tone::Warning),
         left => cell(left),
     }
 }

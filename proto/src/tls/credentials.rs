@@ -1,5 +1,6 @@
 //! Our own certificate, key and CA, as they stand in their files.
 
+use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,8 +46,7 @@ impl TlsFiles {
 
     /// Whom the certificate is for, as its file says now.
     pub fn identity(&self) -> Result<Identity, TlsError> {
-        Identity::read(&certificates(&self.cert)?[0])
-            .map_err(|said| TlsError::Content { path: self.cert.clone(), said })
+        Identity::of_file(&self.cert)
     }
 
     /// What changes when any of the files is replaced or written.
@@ -103,53 +103,51 @@ impl Loaded {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let ring = Arc::new(crypto::ring::default_provider());
         let roots = Arc::new(roots(&files.ca)?);
-        let wrong = |path: &Path| {
-            let path = path.to_owned();
-            move |error: &dyn std::fmt::Display| TlsError::Content { path, said: error.to_string() }
-        };
-        let chain = certificates(&files.cert)?;
-        let identity = files.identity()?;
+        let (chain, key) = (certificates(&files.cert)?, key(&files.key)?);
+        let identity = Identity::read(&chain[0]).map_err(|said| wrong(&files.cert, said))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), ring.clone())
             .build()
-            .map_err(|error| wrong(&files.ca)(&error))?;
+            .map_err(|error| wrong(&files.ca, error))?;
         let mut server = ServerConfig::builder_with_provider(ring.clone())
             .with_protocol_versions(&VERSIONS)
-            .map_err(|error| wrong(&files.cert)(&error))?
+            .map_err(|error| wrong(&files.cert, error))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key(&files.key)?)
-            .map_err(|error| wrong(&files.key)(&error))?;
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(|error| wrong(&files.key, error))?;
         let mut client = ClientConfig::builder_with_provider(ring)
             .with_protocol_versions(&VERSIONS)
-            .map_err(|error| wrong(&files.cert)(&error))?
+            .map_err(|error| wrong(&files.cert, error))?
             .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key(&files.key)?)
-            .map_err(|error| wrong(&files.key)(&error))?;
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| wrong(&files.key, error))?;
         server.alpn_protocols = vec![ALPN.to_vec()];
         client.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self { server: Arc::new(server), client: Arc::new(client), identity })
     }
 }
 
+impl Identity {
+    /// What the first certificate of a file (PEM) says.
+    pub fn of_file(path: &Path) -> Result<Self, TlsError> {
+        Self::read(&certificates(path)?[0]).map_err(|said| wrong(path, said))
+    }
+}
+
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| TlsError::Content {
-            path: path.to_owned(),
-            said: error.to_string(),
-        })?;
+        roots.add(certificate).map_err(|error| wrong(path, error))?;
     }
     Ok(roots)
 }
 
 /// The certificates of a file: one at least.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |said: String| TlsError::Content { path: path.to_owned(), said };
-    let text = read(path)?;
-    let all = CertificateDer::pem_slice_iter(&text)
+    let all = CertificateDer::pem_slice_iter(&read(path)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| wrong(path, error))?;
     if all.is_empty() {
-        return Err(wrong("there is no certificate in it".to_owned()));
+        return Err(wrong(path, "there is no certificate in it"));
     }
     Ok(all)
 }
@@ -162,10 +160,13 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     if mode & 0o077 != 0 {
         return Err(TlsError::KeyOpenToOthers { path: path.to_owned(), mode: mode & 0o7777 });
     }
-    PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|error| TlsError::Content { path: path.to_owned(), said: error.to_string() })
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong(path, error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+fn wrong(path: &Path, said: impl Display) -> TlsError {
+    TlsError::Content { path: path.to_owned(), said: said.to_string() }
 }

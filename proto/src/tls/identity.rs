@@ -64,6 +64,10 @@ impl FromStr for Role {
     }
 }
 
+/// A certificate that ends within so many days should be renewed: a month, since that is somebody's
+/// work.
+pub const ENDS_SOON_DAYS: u16 = 30;
+
 /// Who the holder of a certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

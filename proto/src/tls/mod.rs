@@ -29,7 +29,7 @@ pub use connection::{Connection, Peer};
 pub use credentials::{Credentials, TlsFiles};
 pub use dial::{Dial, Dialling};
 pub use gate::{Gate, peer};
-pub use identity::{Identity, Role};
+pub use identity::{ENDS_SOON_DAYS, Identity, Role};
 
 /// How long a peer may take to connect and to prove who it is.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
