@@ -8,9 +8,10 @@ use rampool_e2e::slurm::{Fields, Job, SlurmCluster, site};
 use rampool_e2e::until::until;
 use serde_json::Value;
 
-use crate::own::{LOCAL, SOON, a_job_of};
+use crate::own::SOON;
 use crate::pool::{
-    LARGE, LET_GO, donors_of, ensure_completed, let_go, pool_of, profiles, submit, until_running,
+    LARGE, LET_GO, donors_of, each_head_serves_one_node_and_four, ensure_completed, let_go,
+    pool_of, profiles, submit, until_running,
 };
 
 /// Holds every node that it is given, until it is let go.
@@ -129,17 +130,7 @@ fn what_is_reserved_is_shown(slurm: &SlurmCluster, job: &Job<'_>) -> Result<()> 
 #[ignore = "minutes: `make test-slurm`"]
 fn jobs_of_one_node_and_of_four_find_what_was_reserved_by_a_head_of_theirs_or_of_the_service()
 -> Result<()> {
-    cluster("bursts", 4, "256MiB")?.run(|slurm| {
-        let before = slurm.cluster.footprints()?;
-        for (feature, first) in [("lake", LOCAL), ("lake_served", "nfs")] {
-            for nodes in [&["n3"][..], &["n2", "n3", "n4", "n5"]] {
-                let what = || format!("{feature} on {nodes:?}");
-                a_job_of(slurm, feature, nodes, first).with_context(what)?;
-                slurm.ensure_given_back(&before, SOON).with_context(what)?;
-            }
-        }
-        Ok(())
-    })
+    cluster("bursts", 4, "256MiB")?.run(each_head_serves_one_node_and_four)
 }
 
 #[test]

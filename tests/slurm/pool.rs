@@ -133,17 +133,22 @@ fn jobs_of_one_node_and_of_four_use_donors_outside_by_a_head_of_theirs_or_of_the
 -> Result<()> {
     let cluster = SlurmCluster::with_donors("lakes", 4, 2).profiles(&profiles("n[6-7]", "256MiB"));
     cluster.keeping_facts().licences(4).boot()?.run(|slurm| {
-        let before = slurm.cluster.footprints()?;
         until_facts(slurm)?;
-        for (feature, first) in [("lake", LOCAL), ("lake_served", "nfs")] {
-            for nodes in [&["n3"][..], &["n2", "n3", "n4", "n5"]] {
-                let what = || format!("{feature} on {nodes:?}");
-                a_job_of(slurm, feature, nodes, first).with_context(what)?;
-                slurm.ensure_given_back(&before, SOON).with_context(what)?;
-            }
-        }
-        Ok(())
+        each_head_serves_one_node_and_four(slurm)
     })
+}
+
+/// Jobs with a head of their own, and with the service's: on one node and on four.
+pub(crate) fn each_head_serves_one_node_and_four(slurm: &SlurmCluster) -> Result<()> {
+    let before = slurm.cluster.footprints()?;
+    for (feature, first) in [("lake", LOCAL), ("lake_served", "nfs")] {
+        for nodes in [&["n3"][..], &["n2", "n3", "n4", "n5"]] {
+            let what = || format!("{feature} on {nodes:?}");
+            a_job_of(slurm, feature, nodes, first).with_context(what)?;
+            slurm.ensure_given_back(&before, SOON).with_context(what)?;
+        }
+    }
+    Ok(())
 }
 
 /// What Slurm gives to nobody of each node that runs jobs: donors lend no more of it.

@@ -45,9 +45,7 @@ impl Jobs {
         }
         Ok(found)
     }
-}
 
-impl Jobs {
     /// What stands in the way of jobs that wait by Slurm's burst buffer.
     async fn examine_buffer(
         &self,

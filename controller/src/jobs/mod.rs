@@ -11,6 +11,7 @@
 //! | `admit` | may a job start on a node |
 //! | [`failures`] | jobs whose pool could not be made, or was lost |
 //! | `watch` | what Slurm says against what is held for its jobs |
+//! | `lasting` | what has been so for a while; pure |
 //! | `shares` | what Slurm counts of its burst buffer for nobody |
 //! | `donors` | those that lend to jobs elsewhere, and the licence that counts what they lend |
 //! | `facts` | what `job_submit.lua` may know |
@@ -25,6 +26,7 @@ mod donors;
 mod facts;
 pub mod failures;
 mod guard;
+mod lasting;
 mod leave;
 mod list;
 mod reserve;

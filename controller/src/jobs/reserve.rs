@@ -35,7 +35,7 @@ impl Jobs {
             ));
         }
         let patience = Duration::from_secs(request.patience_seconds.into());
-        let reserved = self.reserve_within(patience, job, &asker_of(&request), &wanted).await;
+        let reserved = self.reserve_within(patience, job, &Asker::from(request), &wanted).await;
         if let Err(failure) = &reserved {
             self.not_reserved(job, failure).await;
         }
@@ -160,9 +160,4 @@ impl Jobs {
 /// Whether a job's pool has no head, and is not on its way out.
 fn is_reservation(record: &PoolRecord) -> bool {
     record.awaits_nodes() && matches!(record.phase, Phase::Creating | Phase::Reserved)
-}
-
-fn asker_of(request: &ReserveJobRequest) -> Asker {
-    let ReserveJobRequest { id, user, uid, gid, .. } = request.clone();
-    Asker { id, user, uid, gid }
 }

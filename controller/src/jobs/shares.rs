@@ -3,36 +3,24 @@
 //! a slurmctld that was killed may have forgotten a share: what is reserved for its job would then
 //! keep that job itself waiting.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rampool_proto::v1::Failure;
 use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 
+use super::lasting::Lasting;
 use super::{Jobs, Waiting, runs};
 use crate::pool::record::{Phase, PoolRecord};
 
-/// What was seen of shares so far, by job.
+/// What was seen of shares so far, by job. Setup or teardown may be on their way.
 #[derive(Default)]
 pub(super) struct Shares {
     /// Since when each share has been for a job that is over and holds nothing.
-    idle: BTreeMap<u32, Instant>,
+    idle: Lasting<u32>,
     /// Since when what is reserved for each waiting job has had no share.
-    unshared: BTreeMap<u32, Instant>,
-}
-
-/// The jobs of which something has been so for longer than `grace`: setup or teardown may be on
-/// their way.
-fn lasting(
-    since: &mut BTreeMap<u32, Instant>,
-    now_so: BTreeSet<u32>,
-    grace: Duration,
-    now: Instant,
-) -> BTreeSet<u32> {
-    since.retain(|job, _| now_so.contains(job));
-    let long = |job: &u32| now.duration_since(*since.entry(*job).or_insert(now)) >= grace;
-    now_so.into_iter().filter(long).collect()
+    unshared: Lasting<u32>,
 }
 
 /// Jobs that have a share, are over, and hold nothing.
@@ -61,8 +49,8 @@ impl Jobs {
         let jobs = self.slurm.jobs().await?;
         let (now, grace, live) = (Instant::now(), self.grace(), self.all_live());
         let idle = idle(&shares, &jobs, |job| self.live(job).is_some());
-        self.tell_forgotten(&lasting(&mut seen.idle, idle, grace, now));
-        let unshared = lasting(&mut seen.unshared, unshared(&shares, &live), grace, now);
+        self.tell_forgotten(&seen.idle.for_long(idle, grace, now));
+        let unshared = seen.unshared.for_long(unshared(&shares, &live), grace, now);
         for record in live {
             if runs::job_of(&record).is_some_and(|job| unshared.contains(&job)) {
                 tracing::info!(pool = %record.assembly, "Slurm forgot its share: it is released");
@@ -100,18 +88,5 @@ mod tests {
         let live = ["job-7-1.1", "job-8-1.1"].map(|name| Arc::new(samples::reserved(name)));
         assert_eq!(unshared(&[7], &live), BTreeSet::from([8]));
         assert!(unshared(&[], &[Arc::new(samples::ready("job-9-1.1"))]).is_empty());
-    }
-
-    #[test]
-    fn what_is_so_for_a_moment_does_not_count() {
-        let (mut since, begin) = (BTreeMap::new(), Instant::now());
-        let mut lasts = |so: &[u32], seconds| {
-            let at = begin + Duration::from_secs(seconds);
-            lasting(&mut since, so.iter().copied().collect(), Duration::from_secs(60), at).len()
-        };
-        assert_eq!(lasts(&[7], 0), 0);
-        assert_eq!(lasts(&[], 50), 0);
-        assert_eq!(lasts(&[7], 61), 0);
-        assert_eq!(lasts(&[7], 121), 1);
     }
 }

@@ -6,7 +6,8 @@ use rampool_proto::hostlist::HostList;
 use rampool_proto::pool_name::PoolName;
 use rampool_proto::v1::pool_spec::Capacity;
 use rampool_proto::v1::{
-    AtExpiry, Failure, FailureKind, Job, JobId, JobWish, PoolSpec, Redundancy,
+    AtExpiry, Failure, FailureKind, Job, JobId, JobWish, PoolSpec, Redundancy, ReserveJobRequest,
+    StartJobRequest,
 };
 use rampool_slurm::constraint;
 use rampool_slurm::facts::Lend;
@@ -36,6 +37,18 @@ pub struct Asker {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
+}
+
+impl From<StartJobRequest> for Asker {
+    fn from(StartJobRequest { id, user, uid, gid, .. }: StartJobRequest) -> Self {
+        Self { id, user, uid, gid }
+    }
+}
+
+impl From<ReserveJobRequest> for Asker {
+    fn from(ReserveJobRequest { id, user, uid, gid, .. }: ReserveJobRequest) -> Self {
+        Self { id, user, uid, gid }
+    }
 }
 
 /// What a job wants.

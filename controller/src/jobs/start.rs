@@ -105,7 +105,8 @@ impl Jobs {
             None => {
                 let name = self.next_name(job)?;
                 let avoid = self.donors_to_avoid(job).await;
-                let spec = spec::pool(&said_by(request), nodes, wanted, &name, site, &avoid)?;
+                let asker = Asker::from(request.clone());
+                let spec = spec::pool(&asker, nodes, wanted, &name, site, &avoid)?;
                 (name, self.pools.up(&spec).await?)
             }
         };
@@ -194,11 +195,6 @@ fn can_take(record: &PoolRecord, nodes: &HostList, wanted: &Wanted) -> bool {
         && wish.size.is_none_or(|size| spec.capacity == Some(Capacity::SizeBytes(size.0)))
         && wish.redundancy.is_none_or(|redundancy| spec.redundancy() == redundancy)
         && !record.members().any(|piece| nodes.contains(&piece.donor))
-}
-
-fn said_by(request: &StartJobRequest) -> Asker {
-    let StartJobRequest { id, user, uid, gid, .. } = request.clone();
-    Asker { id, user, uid, gid }
 }
 
 /// The answer to a job of which nothing has to be made.

@@ -14,6 +14,7 @@ use rampool_slurm::commands::{OURS, Resumed};
 use rampool_slurm::text::job::{Job, Phase as SlurmPhase};
 use rampool_slurm::text::node::Node;
 
+use super::lasting::Lasting;
 use super::list::end_ms;
 use super::shares::Shares;
 use super::{Jobs, admit, runs};
@@ -31,7 +32,7 @@ const LOOK_AT_NODES: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub(super) struct Watch {
     /// Since when the job of a pool has not been on its nodes any more, by the pool's name.
-    off_nodes: BTreeMap<String, Instant>,
+    off_nodes: Lasting<String>,
     shares: Shares,
     nodes_seen: Option<Instant>,
     /// Whether Slurm answered last time.
@@ -57,16 +58,10 @@ impl Watch {
                 Some(SlurmPhase::Over) | None => true,
             }
         };
-        let off: Vec<&Arc<PoolRecord>> = live.iter().filter(off).collect();
-        let names: BTreeSet<String> = off.iter().map(|r| r.assembly.name.to_string()).collect();
-        self.off_nodes.retain(|name, _| names.contains(name));
-        off.into_iter()
-            .filter(|record| {
-                let since = self.off_nodes.entry(record.assembly.name.to_string()).or_insert(now);
-                now.duration_since(*since) >= grace
-            })
-            .cloned()
-            .collect()
+        let name = |record: &Arc<PoolRecord>| record.assembly.name.to_string();
+        let off = live.iter().filter(off).map(name).collect();
+        let over = self.off_nodes.for_long(off, grace, now);
+        live.iter().filter(|record| over.contains(&name(record))).cloned().collect()
     }
 }
 

@@ -14,6 +14,7 @@ use super::Pools;
 use super::candidates::promised;
 use super::record::PoolRecord;
 use crate::nodes::Known;
+use crate::planner::Candidate;
 use crate::{planner, spec};
 
 /// Nodes that a refusal names, so that one about a thousand stays one line.
@@ -46,26 +47,33 @@ impl Pools {
         Some(allowance.saturating_sub(self.lent_elsewhere(node)).saturating_sub(promised))
     }
 
+    /// All pools but those of jobs whose own nodes lend: what these have of a node is those jobs'.
+    pub(super) fn lent_outside(&self) -> Vec<Arc<PoolRecord>> {
+        let mut others = self.records();
+        others.retain(|record| !record.is_own());
+        others
+    }
+
+    /// What a node can lend now to a job that runs elsewhere, in bytes.
+    pub(super) fn lendable_elsewhere(&self, node: &Candidate, others: &[Arc<PoolRecord>]) -> u64 {
+        let known = self.env.nodes.get(&node.name);
+        let may = known.and_then(|known| self.allowance_left(&known, others));
+        may.map_or(node.lendable, |may| node.lendable.min(may))
+    }
+
     /// What these nodes can lend now to jobs that run elsewhere, in bytes.
     #[must_use]
     pub fn free_elsewhere(&self, donors: &BTreeSet<String>) -> u64 {
-        let mut others = self.records();
-        others.retain(|record| !record.is_own());
+        let others = self.lent_outside();
         let of_donors = self.candidates().into_iter().filter(|one| donors.contains(&one.name));
-        let free = of_donors.map(|one| {
-            let known = self.env.nodes.get(&one.name);
-            let may = known.and_then(|known| self.allowance_left(&known, &others));
-            may.map_or(one.lendable, |may| one.lendable.min(may))
-        });
-        free.sum()
+        of_donors.map(|one| self.lendable_elsewhere(&one, &others)).sum()
     }
 
     /// What these nodes lend, or are about to, beside what their own jobs have of them, in bytes: it
     /// changes with pools alone.
     #[must_use]
     pub fn taken_elsewhere(&self, donors: &BTreeSet<String>) -> u64 {
-        let mut others = self.records();
-        others.retain(|record| !record.is_own());
+        let others = self.lent_outside();
         let known = donors.iter().filter_map(|donor| self.env.nodes.get(donor));
         known.map(|known| self.lent_elsewhere(&known) + promised(&known, &others)).sum()
     }
@@ -91,8 +99,7 @@ impl Pools {
         if spec.job.is_some() {
             return None;
         }
-        let mut others = self.records();
-        others.retain(|record| !record.is_own());
+        let others = self.lent_outside();
         let beyond = placement.pieces.iter().chain(&placement.spares).filter(|piece| {
             let donor = self.env.nodes.get(&piece.donor);
             let left = donor.and_then(|donor| self.allowance_left(&donor, &others));

@@ -39,16 +39,14 @@ impl Pools {
     pub(super) fn candidates_for(&self, spec: &PoolSpec) -> Result<Vec<Candidate>, Failure> {
         let among = spec::among_of(spec)?;
         let outside = spec.job.as_ref().is_some_and(|job| job.outside);
-        let mut others = self.records();
-        others.retain(|record| !record.is_own());
+        let others = self.lent_outside();
         let mut candidates = self.candidates();
         for candidate in &mut candidates {
             if !among.is_empty() && !among.contains(&candidate.name) {
                 candidate.lendable = 0;
             }
-            let known = self.env.nodes.get(&candidate.name).filter(|_| outside);
-            if let Some(most) = known.and_then(|known| self.allowance_left(&known, &others)) {
-                candidate.lendable = candidate.lendable.min(most);
+            if outside {
+                candidate.lendable = self.lendable_elsewhere(candidate, &others);
             }
         }
         Ok(candidates)
