@@ -226,10 +226,8 @@ macro_rules! calls {
             $(
                 $(#[$doc])*
                 pub(crate) fn $name(&self, request: v1::$request) -> Answer<v1::$answer> {
-                    let mut client = self.client.clone();
-                    let outcome = self.runtime.block_on(client.$name(request));
-                    outcome.map(tonic::Response::into_inner).map_err(|status| {
-                        Box::new(Failure::from_status(&status, &self.name, stringify!($name)))
+                    self.ask(stringify!($name), request, async |mut client, request| {
+                        client.$name(request).await.map(tonic::Response::into_inner)
                     })
                 }
             )*
@@ -262,20 +260,38 @@ calls! {
 }
 
 impl Agent {
+    /// A node that stands still for ten seconds, as this machine may make it, loses its connection
+    /// in the middle of a call, which says nothing of the call's end. It may be made once more, as
+    /// the controller does.
+    fn ask<R: Clone, T>(
+        &self,
+        step: &str,
+        request: R,
+        call: impl AsyncFn(AgentClient<Channel>, R) -> Result<T, tonic::Status>,
+    ) -> Answer<T> {
+        let answer = self.runtime.block_on(async {
+            match call(self.client.clone(), request.clone()).await {
+                // What the agent itself says has details.
+                Err(status) if status.details().is_empty() => {
+                    eprintln!("{}: {step} once more after: {status}", self.name);
+                    call(self.client.clone(), request).await
+                }
+                answer => answer,
+            }
+        });
+        answer.map_err(|status| Box::new(Failure::from_status(&status, &self.name, step)))
+    }
+
     pub(crate) fn inventory(&self) -> Answer<v1::Inventory> {
         self.get_inventory(v1::GetInventoryRequest {})
     }
 
     /// The stream to its end.
     pub(crate) fn create_export(&self, request: v1::CreateExportRequest) -> Answer<Export> {
-        let failed = |status: tonic::Status| {
-            Box::new(Failure::from_status(&status, &self.name, "create_export"))
-        };
-        let mut client = self.client.clone();
-        self.runtime.block_on(async {
-            let mut stream = client.create_export(request).await.map_err(failed)?.into_inner();
+        self.ask("create_export", request, async |mut client, request| {
+            let mut stream = client.create_export(request).await?.into_inner();
             let mut reserved = 0;
-            while let Some(step) = stream.message().await.map_err(failed)? {
+            while let Some(step) = stream.message().await? {
                 assert!(step.reserved_bytes >= reserved, "progress never goes back");
                 reserved = step.reserved_bytes;
                 if let Some(export) = step.export {
@@ -291,14 +307,10 @@ impl Agent {
         &self,
         request: v1::ReplaceMemberRequest,
     ) -> Answer<Vec<v1::ReplaceMemberProgress>> {
-        let failed = |status: tonic::Status| {
-            Box::new(Failure::from_status(&status, &self.name, "replace_member"))
-        };
-        let mut client = self.client.clone();
-        self.runtime.block_on(async {
-            let mut stream = client.replace_member(request).await.map_err(failed)?.into_inner();
+        self.ask("replace_member", request, async |mut client, request| {
+            let mut stream = client.replace_member(request).await?.into_inner();
             let mut seen = Vec::new();
-            while let Some(step) = stream.message().await.map_err(failed)? {
+            while let Some(step) = stream.message().await? {
                 seen.push(step);
             }
             Ok(seen)
