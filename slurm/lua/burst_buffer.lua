@@ -9,17 +9,13 @@ local rampool = dofile("/usr/share/rampool/slurm/rampool.lua")
 local MIB = 1048576
 
 -- Runs a hook of rampool's: well, or with what it said, which Slurm shows in SystemComment.
-local function hook(name, ...)
-	local words = { "/usr/bin/rampool slurm", name }
-	for _, number in ipairs({ ... }) do
-		-- Slurm's own numbers: nothing else comes to a shell.
-		if not tostring(number):match("^%d+$") then
-			return slurm.ERROR, "rampool: " .. name .. ": not a number: " .. tostring(number)
-		end
-		words[#words + 1] = number
+local function hook(name, job)
+	-- Slurm's own number: nothing else comes to a shell.
+	if not tostring(job):match("^%d+$") then
+		return slurm.ERROR, "rampool: " .. name .. ": not a number: " .. tostring(job)
 	end
 	-- Lua 5.1 does not tell how such a program ends.
-	local run = io.popen(table.concat(words, " ") .. " 2>&1; echo $?")
+	local run = io.popen("/usr/bin/rampool slurm " .. name .. " " .. job .. " 2>&1; echo $?")
 	local said = {}
 	for line in run:lines() do said[#said + 1] = line end
 	run:close()
@@ -52,7 +48,7 @@ function slurm_bb_pools()
 end
 
 -- The job waits for its nodes, and its memory is taken.
-function slurm_bb_setup(job, uid, gid) return hook("bb-setup", job, uid, gid) end
+function slurm_bb_setup(job) return hook("bb-setup", job) end
 
 -- The job is over, or waits no more: its share is free when its memory is.
 function slurm_bb_job_teardown(job) return hook("bb-teardown", job) end

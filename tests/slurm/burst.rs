@@ -141,21 +141,49 @@ fn what_admins_have_is_not_free_and_a_donor_that_runs_the_job_does_not_lend_to_i
         let before = slurm.cluster.footprints()?;
         a_job_waits_for_what_an_admin_has(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after the admin's pool")?;
+        a_job_that_an_admin_was_faster_than_is_held_until_there_is_memory(slurm)?;
+        slurm.ensure_given_back(&before, SOON).context("after the faster admin's pool")?;
         a_job_on_a_donor_has_another(slurm)?;
         slurm.ensure_given_back(&before, SOON).context("after the job on a donor")
     })
 }
 
-/// Each donor lends 200 MiB; the job takes more than one of them has.
-fn a_job_waits_for_what_an_admin_has(slurm: &SlurmCluster) -> Result<()> {
+/// Half of what the donors lend, of which each has 200 MiB: a job takes more than the other half.
+fn take_half(slurm: &SlurmCluster) -> Result<()> {
     let donors = ["--donors", "n[4-5]", "--size-per-donor", "100M"];
     let taken = [&["up", "ours", "--head", "n2", "--fs", "ext4"][..], &donors].concat();
-    slurm.cluster.rampool(&taken)?.ok()?;
+    slurm.cluster.rampool(&taken)?.ok().map(drop)
+}
+
+fn a_job_waits_for_what_an_admin_has(slurm: &SlurmCluster) -> Result<()> {
+    take_half(slurm)?;
     until_pool(slurm, "shows what the admin has", |pool| pool.get("FreeSpace") == "200MiB")?;
     let job = submit(slurm, &["-N1", "-wn3"])?;
     job.until("waits for the buffer", SOON, |fields| {
         fields.get("Reason") == "BurstBufferResources"
     })?;
+    slurm.cluster.rampool(&["down", "ours"])?.ok()?;
+    until_running(&job)?;
+    let_go(slurm, &job)?;
+    ensure_completed(&job)
+}
+
+/// Of what is free Slurm knows what was so when it asked last: half a minute ago, at most.
+fn a_job_that_an_admin_was_faster_than_is_held_until_there_is_memory(
+    slurm: &SlurmCluster,
+) -> Result<()> {
+    take_half(slurm)?;
+    until_pool(slurm, "shows what the admin has", |pool| pool.get("FreeSpace") == "200MiB")?;
+    slurm.cluster.rampool(&["down", "ours"])?.ok()?;
+    until_pool(slurm, "is free", |pool| pool.get("FreeSpace") == pool.get("TotalSpace"))?;
+    take_half(slurm)?;
+    let n1 = slurm.cluster.node(CONTROLLER);
+    n1.sh("sed -i.before 's/^deadline:.*/deadline: 5s/' /etc/rampool/slurm.yaml")?;
+    let job = submit(slurm, &["-N1", "-wn3"])?;
+    let held = job.until("held", SOON, |fields| fields.get("Priority") == "0");
+    n1.sh("mv /etc/rampool/slurm.yaml.before /etc/rampool/slurm.yaml")?;
+    let (held, said) = (held?, "rampool: waits for memory, and is held until there is");
+    ensure!(held.get("AdminComment").starts_with(said), "{held}");
     slurm.cluster.rampool(&["down", "ours"])?.ok()?;
     until_running(&job)?;
     let_go(slurm, &job)?;

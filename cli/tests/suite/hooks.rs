@@ -185,9 +185,9 @@ fn of_burst_buffer() -> Variables {
 async fn what_a_waiting_job_asks_for_is_reserved_for_whom_slurm_names() {
     let jobs = well();
     let site = Site::with(&jobs, FakeAgent::absent());
-    let row = r"7\037alice\037moreIOPS\037mine rampool:size=2G\036\n";
+    let row = r"7\037alice\0371001\0371002\037moreIOPS\037mine rampool:size=2G\036\n";
     site.command_of_slurm("squeue", &format!("printf '{row}'"));
-    let said = site.run("bb-setup 7 1001 1002", &of_burst_buffer()).await;
+    let said = site.run("bb-setup 7", &of_burst_buffer()).await;
     assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:?}");
     let wish = JobWish {
         constraints: "moreIOPS".into(),
@@ -212,10 +212,10 @@ async fn a_setup_fails_where_slurm_does_not_say_what_the_job_wants_or_whose_it_i
     let jobs = well();
     let site = Site::with(&jobs, FakeAgent::absent());
     site.command_of_slurm("squeue", "echo Unable to contact slurm controller >&2; exit 1");
-    let said = site.run("bb-setup 7 1001 1002", &of_burst_buffer()).await;
+    let said = site.run("bb-setup 7", &of_burst_buffer()).await;
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("ask Slurm what job 7 wants"), "{said:?}");
-    for words in ["bb-setup", "bb-setup 7", "bb-setup 7 1001", "bb-setup 7 root root"] {
+    for words in ["bb-setup", "bb-setup 7", "bb-setup root"] {
         assert_ne!(site.run(words, &of_burst_buffer()).await.code, 0, "{words}");
     }
     assert_eq!(jobs.asked(), []);
@@ -225,8 +225,8 @@ async fn a_setup_fails_where_slurm_does_not_say_what_the_job_wants_or_whose_it_i
 async fn a_killed_setup_is_known_to_the_controller_at_once() {
     let jobs = FakeJobs::playing(vec![Next::Send(EventKind::Started), Next::Hang]);
     let site = Site::with(&jobs, FakeAgent::absent());
-    site.command_of_slurm("squeue", r"printf '7\037alice\037moreIOPS\037\036\n'");
-    let mut child = site.command("bb-setup 7 1001 1001", &of_burst_buffer()).spawn().unwrap();
+    site.command_of_slurm("squeue", r"printf '7\037alice\0371001\0371002\037moreIOPS\037\036\n'");
+    let mut child = site.command("bb-setup 7", &of_burst_buffer()).spawn().unwrap();
     jobs.hear().await;
     child.kill().await.unwrap();
     jobs.lose().await;

@@ -85,21 +85,26 @@ async fn a_task_does_not_start_where_the_prolog_did_not_let_its_job_in() {
 async fn where_no_prolog_ran_slurm_says_what_the_job_wants() {
     let refused = || FakeAgent::answering(&Answer::Refused("no scratch for job 7".into()));
     for (row, code, words) in [
-        ("7\\tmoreIOPS&ssd\\t(null)", 1, "no scratch for job 7"),
-        ("7\\t(null)\\tmine rampool:size=1G", 1, "no scratch for job 7"),
-        ("7\\tssd|x\\tmine\\tand another\\nof two lines", 0, ""),
-        ("7\\t(null)\\t(null)", 0, ""),
-        ("8\\t(null)\\t(null)", 1, "is no row of it"),
-        ("", 1, "is no row of it"),
+        ("moreIOPS&ssd\\037(null)", 1, "no scratch for job 7"),
+        ("(null)\\037mine rampool:size=1G", 1, "no scratch for job 7"),
+        ("ssd|x\\037mine\\tand another\\nof two lines", 0, ""),
+        ("(null)\\037(null)", 0, ""),
     ] {
         let site = Site::new(NOWHERE, 30, refused());
-        site.command_of_slurm("squeue", &format!("printf '{row}\\n'"));
+        let row = format!("7\\037alice\\0371001\\0371001\\037{row}\\036\\n");
+        site.command_of_slurm("squeue", &format!("printf '{row}'"));
         let said = site.run("task-prolog", &of_task()).await;
         assert_eq!(said.code, code, "{row}: {said:?}");
         assert!(said.stdout.contains(words), "{row}: {said:?}");
         assert!(said.stdout.is_empty() || said.stdout.starts_with("print rampool: "), "{said:?}");
     }
     let site = Site::new(NOWHERE, 30, refused());
+    for row in ["8\\037eve\\0371002\\0371002\\037\\037\\036", ""] {
+        site.command_of_slurm("squeue", &format!("printf '{row}'"));
+        let said = site.run("task-prolog", &of_task()).await;
+        assert_eq!(said.code, 1, "{row}: {said:?}");
+        assert!(said.stdout.contains("no row of job 7"), "{row}: {said:?}");
+    }
     site.command_of_slurm("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1");
     let said = site.run("task-prolog", &of_task()).await;
     assert_eq!(said.code, 1, "{said:?}");

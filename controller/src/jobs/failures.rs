@@ -31,6 +31,8 @@ pub struct Failures {
     pub told: BTreeSet<String>,
     /// The donors outside of the job on which its last try failed: for the next one.
     pub donors: BTreeSet<String>,
+    /// Whether Slurm holds it since others had the memory that was to be reserved for it.
+    pub lacks: bool,
     /// What was said of it last, while that holds.
     pub said: String,
     /// Its pool that failed in use, for which it was queued again.

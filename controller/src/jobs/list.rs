@@ -169,8 +169,8 @@ fn waits(job: &Job) -> String {
         }
         "BurstBufferStageIn" => "its memory is being reserved".to_owned(),
         reason if reason.contains("slurm_bb_setup") => format!(
-            "its memory could not be reserved, and Slurm holds it; when that is mended: \
-             scontrol release {id}"
+            "Slurm holds it since its memory could not be reserved (again at once: \
+             scontrol release {id})"
         ),
         "BeginTime" => format!(
             "Slurm starts it when its time has come, after a failure in two minutes \

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, ReserveJobRequest};
+use rampool_proto::v1::{Event, EventKind, Failure, FailureKind, JobId, ReserveJobRequest};
 use rampool_slurm::facts::Lend;
 use tokio::time::Instant;
 
+use super::failures::Failures;
 use super::guard::Guarded;
 use super::spec::{Asker, Site, Wanted};
 use super::start::{no_pool, nothing};
@@ -19,6 +20,9 @@ use crate::pool::record::{Phase, PoolRecord};
 
 /// What fails, in the failures of this room.
 const STEP: &str = "reserve the job's memory";
+
+/// How the reason begins why Slurm holds a job whose setup failed.
+const OF_BUFFER: &str = "burst_buffer/lua:";
 
 impl Jobs {
     /// Reserves a job's pool, or attaches to that, or says that it is so. Whoever drops this waits
@@ -137,7 +141,12 @@ impl Jobs {
 
     async fn take_note_of_reserving(&self, job: u32, event: &Event) {
         match event.kind() {
-            EventKind::Finished => self.succeeded(job, &event.text).await,
+            EventKind::Finished => {
+                if self.locked(|kept| kept.failures.get(&job).is_some_and(|known| known.lacks)) {
+                    self.change(job, |failures| failures.lacks = false).await;
+                }
+                self.succeeded(job, &event.text).await;
+            }
             EventKind::GaveUp => {
                 let said = || Failure::new(FailureKind::Failed, STEP).saying(&event.text);
                 self.not_reserved(job, &event.failure.clone().unwrap_or_else(said)).await;
@@ -146,14 +155,58 @@ impl Jobs {
         }
     }
 
-    /// Slurm holds a job whose memory could not be reserved: its next try is without the donor where
-    /// it failed.
+    /// Slurm holds a job whose memory could not be reserved: until others give it back, or somebody
+    /// looked at it. Its next try is without the donor where it failed.
     async fn not_reserved(&self, job: u32, failure: &Failure) {
         tracing::warn!(job, %failure, "its memory is not reserved");
         let donor = Some(failure.node.clone()).filter(|node| !node.is_empty());
-        self.change(job, |failures| failures.donors.extend(donor)).await;
-        let mended = format!("when that is mended: scontrol release {job}");
-        self.say(job, format!("rampool: held: {failure}; {mended}")).await;
+        let lacks = planner::is_lack_of_memory(failure);
+        let noted = |failures: &mut Failures| {
+            failures.donors.extend(donor);
+            failures.lacks = lacks;
+        };
+        self.change(job, noted).await;
+        let text = match lacks {
+            true => format!("rampool: waits for memory, and is held until there is: {failure}"),
+            false => {
+                format!("rampool: held: {failure}; when that is mended: scontrol release {job}")
+            }
+        };
+        self.say(job, text).await;
+    }
+
+    /// Lets jobs wait for their nodes again that Slurm holds for lack of memory, where there is
+    /// some now.
+    pub(super) async fn release_where_memory_is(&self) {
+        let lacks = |(job, failures): (&u32, &Failures)| failures.lacks.then_some(*job);
+        let held: Vec<u32> = self.locked(|kept| kept.failures.iter().filter_map(lacks).collect());
+        for job in held {
+            if let Err(failure) = self.release_where_it_fits(job).await {
+                tracing::warn!(job, %failure, "it may be held though there is memory for it");
+            }
+        }
+    }
+
+    async fn release_where_it_fits(&self, job: u32) -> Result<(), Failure> {
+        let ask = self.slurm.ask_of_job(job).await?;
+        let Some(wanted) = spec::wanted(&ask.wish(), &self.profiles)? else { return Ok(()) };
+        let id = JobId { cluster: self.config.cluster.clone(), job };
+        if !self.would_fit(job, &Asker::of(id, ask), &wanted) {
+            return Ok(());
+        }
+        // Of a job that somebody else holds too, Slurm gives that as the reason.
+        let known = self.slurm.job(job).await?;
+        if !known.is_some_and(|known| known.reason.starts_with(OF_BUFFER)) {
+            return Ok(());
+        }
+        // Before it: its next setup may fail at once.
+        self.change(job, |failures| failures.lacks = false).await;
+        tracing::info!(job, "there is memory for it: it is released in Slurm");
+        let released = self.slurm.release(job).await;
+        if released.is_err() {
+            self.change(job, |failures| failures.lacks = true).await;
+        }
+        released
     }
 }
 

@@ -11,6 +11,7 @@ use rampool_proto::v1::{
 };
 use rampool_slurm::constraint;
 use rampool_slurm::facts::Lend;
+use rampool_slurm::text::ask::Ask;
 use rampool_slurm::wish::Wish;
 
 use super::JobsConfig;
@@ -48,6 +49,13 @@ impl From<StartJobRequest> for Asker {
 impl From<ReserveJobRequest> for Asker {
     fn from(ReserveJobRequest { id, user, uid, gid, .. }: ReserveJobRequest) -> Self {
         Self { id, user, uid, gid }
+    }
+}
+
+impl Asker {
+    /// As Slurm says it.
+    pub fn of(id: JobId, Ask { user, uid, gid, .. }: Ask) -> Self {
+        Self { id: Some(id), user, uid, gid }
     }
 }
 

@@ -94,6 +94,7 @@ impl Jobs {
             if let Err(failure) = self.resume_nodes().await {
                 tell_silence(watch, &failure);
             }
+            self.release_where_memory_is().await;
             if let Err(failure) = self.look_at_shares(&mut watch.shares).await {
                 tracing::warn!(%failure, "shares of Slurm's burst buffer are not compared");
             }

@@ -123,21 +123,23 @@ struct StoredFailures {
     told: Vec<String>,
     #[prost(string, repeated, tag = "6")]
     donors: Vec<String>,
+    #[prost(bool, tag = "7")]
+    lacks: bool,
 }
 
 /// The bytes of a job's failures.
 pub(super) fn failures_out(failures: &Failures) -> Vec<u8> {
-    let Failures { count, avoid, told, donors, said, given_up } = failures.clone();
+    let Failures { count, avoid, told, donors, lacks, said, given_up } = failures.clone();
     let [avoid, told, donors] = [avoid, told, donors].map(|nodes| nodes.into_iter().collect());
-    StoredFailures { count, avoid, said, given_up, told, donors }.encode_to_vec()
+    StoredFailures { count, avoid, said, given_up, told, donors, lacks }.encode_to_vec()
 }
 
 /// A job's failures from their bytes.
 pub(super) fn failures_in(bytes: &[u8]) -> Result<Failures, prost::DecodeError> {
-    let StoredFailures { count, avoid, said, given_up, told, donors } =
+    let StoredFailures { count, avoid, said, given_up, told, donors, lacks } =
         StoredFailures::decode(bytes)?;
     let [avoid, told, donors] = [avoid, told, donors].map(|nodes| nodes.into_iter().collect());
-    Ok(Failures { count, avoid, told, donors, said, given_up })
+    Ok(Failures { count, avoid, told, donors, lacks, said, given_up })
 }
 
 /// The bytes of a record.
@@ -436,10 +438,13 @@ mod tests {
         }
 
         #[test]
-        fn failures_read_back(count in any::<u32>(), nodes in "[a-z,0-9]{0,20}", said in ".{0,20}") {
+        fn failures_read_back(
+            count in any::<u32>(), nodes in "[a-z,0-9]{0,20}", said in ".{0,20}", lacks in any::<bool>()
+        ) {
             let set = || nodes.split(',').map(str::to_owned).collect();
             let given_up = "job-7-1".to_owned();
-            let failures = Failures { count, avoid: set(), told: set(), donors: set(), said, given_up };
+            let (avoid, told, donors) = (set(), set(), set());
+            let failures = Failures { count, avoid, told, donors, lacks, said, given_up };
             prop_assert_eq!(failures_in(&failures_out(&failures)), Ok(failures));
         }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -13,6 +14,10 @@ use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::{Service, service_fn};
 
 use super::{CONNECT_DEADLINE, Credentials, Identity, KEEPALIVE, Role, TlsError};
+
+/// How long one that asks once waits for a server that is there and has much to do: a person would
+/// only ask again.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where a server can be reached, as whom. Nothing is dialled yet.
 #[derive(Clone)]
@@ -54,7 +59,8 @@ impl Credentials {
 impl Dial {
     /// Connects now.
     pub async fn connect(&self) -> Result<Channel, Error> {
-        self.endpoint.connect_with_connector(self.connector(self.by_tcp())).await
+        let endpoint = self.endpoint.clone().connect_timeout(PATIENCE);
+        endpoint.connect_with_connector(self.connector(self.by_tcp())).await
     }
 
     /// A channel that connects when first used, and again when broken.

@@ -56,27 +56,8 @@ impl Commands {
         }
     }
 
-    /// A job's constraint and comment; either may be empty. Any user may ask this of his own job.
-    ///
-    /// # Errors
-    /// Where Slurm does not say, or knows no such job.
-    pub async fn wish_of_job(&self, id: u32) -> Result<(String, String), Failure> {
-        let step = format!("ask Slurm what job {id} wants");
-        let only = format!("--jobs={id}");
-        let arguments = ["--noheader", "--all", "--states=all", &only, "--format", "%A\t%f\t%k"];
-        let text = self.run(&step, "squeue", &arguments).await?;
-        let text = text.trim_end_matches('\n');
-        let mut fields = text.splitn(3, '\t');
-        match (fields.next().map(|number| number.trim().parse()), fields.next(), fields.next()) {
-            (Some(Ok(number)), Some(constraints), Some(comment)) if id == number => {
-                Ok((constraints.to_owned(), comment.to_owned()))
-            }
-            _ => Err(self.odd(&step, "squeue", &format!("{text:?} is no row of it"))),
-        }
-    }
-
-    /// What a job asked for: as [`wish_of_job`](Self::wish_of_job), and whose it is. Of an array's
-    /// task too.
+    /// What a job asked for, and whose it is. Any user may ask this of his own job, and of an
+    /// array's task too.
     ///
     /// # Errors
     /// Where Slurm does not say, or knows no such job.
@@ -110,6 +91,15 @@ impl Commands {
     pub async fn requeue_and_hold(&self, job: u32) -> Result<(), Failure> {
         let step = format!("hold job {job} in Slurm");
         self.change(&step, &["requeuehold", &job.to_string()]).await
+    }
+
+    /// Lets a job that is held wait for its nodes again.
+    ///
+    /// # Errors
+    /// Where Slurm did not confirm it.
+    pub async fn release(&self, job: u32) -> Result<(), Failure> {
+        let step = format!("release job {job} in Slurm");
+        self.change(&step, &["release", &job.to_string()]).await
     }
 
     /// Says something about a job, for `scontrol show job`: its AdminComment.

@@ -4,10 +4,10 @@
 
 use rampool_proto::v1::{EndJobRequest, Failure, JobId};
 
-use super::{BufferOf, Call, Jobs};
+use super::{Call, Jobs};
 
-pub(super) async fn run(call: &Call, of: BufferOf) -> Result<(), Failure> {
-    let job = of.job()?;
+pub(super) async fn run(call: &Call) -> Result<(), Failure> {
+    let job = call.job_of_buffer()?;
     let config = call.config()?;
     let id = Some(JobId { cluster: config.cluster.clone(), job });
     let question = EndJobRequest { id, reserved_too: true, ..EndJobRequest::default() };

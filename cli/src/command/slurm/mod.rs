@@ -50,43 +50,15 @@ pub struct Slurm {
     /// Which of slurm.conf's programs this is
     #[arg(value_enum)]
     hook: Hook,
-    #[command(flatten)]
-    of: BufferOf,
+    /// Of bb-setup and bb-teardown, which burst_buffer.lua calls: the job's number, where the
+    /// others have an environment
+    job: Option<u32>,
     /// The hooks' configuration
     #[arg(long, env = "RAMPOOL_SLURM_CONFIG", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     /// The folder where this node's agent listens, and keeps its notes of jobs
     #[arg(long, default_value = node::FOLDER, value_name = "FOLDER")]
     agent: PathBuf,
-}
-
-/// Whose burst buffer it is: burst_buffer.lua is told that, where the others have an environment.
-#[derive(Clone, Copy, Debug, Args)]
-struct BufferOf {
-    /// Of bb-setup and bb-teardown: the job's number
-    job: Option<u32>,
-    /// Of bb-setup: the number of the job's user
-    #[arg(requires = "gid")]
-    uid: Option<u32>,
-    /// Of bb-setup: the number of the job's group
-    gid: Option<u32>,
-}
-
-impl BufferOf {
-    fn job(self) -> Result<u32, Failure> {
-        self.job.ok_or_else(|| missing("no job's number is given"))
-    }
-
-    /// The job's user and group.
-    fn owner(self) -> Result<(u32, u32), Failure> {
-        self.uid.zip(self.gid).ok_or_else(|| missing("no user and group are given"))
-    }
-}
-
-fn missing(what: &str) -> Failure {
-    Failure::new(FailureKind::Invalid, "read what Slurm says of the job")
-        .saying(what)
-        .advising("is this hook run by burst_buffer.lua?")
 }
 
 /// When Slurm runs it.
@@ -102,7 +74,7 @@ pub enum Hook {
     Epilog,
     /// A job is over: waits until donors outside of it have their memory back
     EpilogSlurmctld,
-    /// A job waits for its nodes: its memory is reserved (JOB UID GID)
+    /// A job waits for its nodes: its memory is reserved (JOB)
     BbSetup,
     /// A job's burst buffer is torn down: waits until its memory is free (JOB)
     BbTeardown,
@@ -111,22 +83,22 @@ pub enum Hook {
 impl Slurm {
     /// Runs the hook. Slurm knows two ends: it went well, or not.
     pub(super) async fn run(self, global: &Global) -> Exit {
-        let (hook, of) = (self.hook, self.of);
         let call = Call {
             environment: Environment::of_process(),
             config: self.config,
             controller: global.controller.clone(),
+            job: self.job,
             node: Node::of(&self.agent),
             signs: Signs::of(&self.agent),
         };
-        let ended = match hook {
+        let ended = match self.hook {
             Hook::PrologSlurmctld => prolog_slurmctld::run(&call).await,
             Hook::Prolog => prolog::run(&call).await,
             Hook::TaskProlog => task_prolog::run(&call).await,
             Hook::Epilog => epilog::run(&call).await,
             Hook::EpilogSlurmctld => epilog_slurmctld::run(&call).await,
-            Hook::BbSetup => bb_setup::run(&call, of).await,
-            Hook::BbTeardown => bb_teardown::run(&call, of).await,
+            Hook::BbSetup => bb_setup::run(&call).await,
+            Hook::BbTeardown => bb_teardown::run(&call).await,
         };
         match ended {
             Ok(()) => Exit::Done,
@@ -145,6 +117,8 @@ struct Call {
     config: PathBuf,
     /// Instead of the configuration's.
     controller: Option<String>,
+    /// As burst_buffer.lua says it.
+    job: Option<u32>,
     node: Node,
     signs: Signs,
 }
@@ -156,6 +130,15 @@ impl Call {
             config.controller.clone_from(controller);
         }
         Ok(config)
+    }
+
+    /// The job that burst_buffer.lua speaks of.
+    fn job_of_buffer(&self) -> Result<u32, Failure> {
+        self.job.ok_or_else(|| {
+            Failure::new(FailureKind::Invalid, "read what Slurm says of the job")
+                .saying("no job's number is given")
+                .advising("is this hook run by burst_buffer.lua?")
+        })
     }
 
     /// What the job wants of us, where it wants something.

@@ -51,9 +51,9 @@ async fn wants_scratch(call: &Call, job: u32) -> Result<bool, Failure> {
 async fn wants_as_slurm_says(call: &Call, job: u32) -> Result<bool, Failure> {
     let commands = Commands::of(&call.config()?.commands, commands::DEADLINE)
         .configured_by(call.environment.get("SLURM_CONF"));
-    let (constraints, comment) = commands.wish_of_job(job).await?;
+    let ask = commands.ask_of_job(job).await?;
     let told: Environment =
-        [("SLURM_JOB_CONSTRAINTS", constraints), ("SLURM_JOB_COMMENT", comment)]
+        [("SLURM_JOB_CONSTRAINTS", ask.constraints), ("SLURM_JOB_COMMENT", ask.comment)]
             .into_iter()
             .collect();
     Ok(call.wish_of(&told)?.is_some())
