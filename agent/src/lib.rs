@@ -21,6 +21,7 @@
 //! | `slurm` | what a node that runs jobs may lend to jobs elsewhere |
 //! | `headroom` | what keeps a node moving that lends to a pool and uses it too |
 //! | [`fail`] | head: errors instead of waiting |
+//! | `fuzz` | what a fuzzer tries |
 //! | [`outcome`], [`roots`] | how things end, where the kernel shows itself |
 //!
 //! Everything below the face is blocking code, run on blocking threads. External programs go
@@ -34,6 +35,8 @@ mod configfs;
 pub mod export;
 pub mod fail;
 pub mod filesystem;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod head;
 mod headroom;
 pub mod holdings;

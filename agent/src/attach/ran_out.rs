@@ -38,7 +38,7 @@ struct Heard {
 
 /// A line that says something of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+pub(crate) enum Line {
     /// The session of this number was waited for long enough.
     RanOut(u32),
     /// Sessions are counted from the beginning again.
@@ -118,7 +118,7 @@ fn in_use(node: &Node, id: u32) -> Option<Session> {
 }
 
 /// A record is `number,sequence,time,flags;text` (Documentation/ABI/testing/dev-kmsg).
-fn parse(line: &str) -> Option<Line> {
+pub(crate) fn parse(line: &str) -> Option<Line> {
     let (head, text) = line.split_once(';')?;
     let number: u32 = head.split(',').next()?.parse().ok()?;
     if number >= FACILITIES {

@@ -3,7 +3,7 @@
 //! A file system carries the assembly's UUID: by that, and by being finished, it is known as made.
 
 pub mod shape;
-mod signature;
+pub(crate) mod signature;
 
 use std::time::Duration;
 

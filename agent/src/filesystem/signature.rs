@@ -12,7 +12,7 @@ use crate::outcome::{Outcome, refused};
 
 /// A finished file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
+pub(crate) struct Signature {
     pub(super) kind: FilesystemKind,
     pub(super) uuid: Uuid,
 }
@@ -36,7 +36,7 @@ pub(super) fn read(device: &Path) -> Outcome<Option<Signature>> {
     Ok(parse(&block))
 }
 
-fn parse(block: &[u8; 4096]) -> Option<Signature> {
+pub(crate) fn parse(block: &[u8; 4096]) -> Option<Signature> {
     let uuid = |at: usize| Uuid::from_slice(&block[at..at + 16]).ok();
     if block.starts_with(XFS_MAGIC) {
         let finished = block[XFS_IN_PROGRESS] == 0;

@@ -165,12 +165,12 @@ impl Look<'_> {
 }
 
 /// `mnt_id:\t23`, a line of /proc/<pid>/fdinfo/<n>.
-fn mount_id(fdinfo: &str) -> Option<u64> {
+pub(crate) fn mount_id(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
 /// `fe:01` as /proc/<pid>/maps writes device numbers.
-fn parse_hex_device(text: &str) -> Option<DeviceNumber> {
+pub(crate) fn parse_hex_device(text: &str) -> Option<DeviceNumber> {
     let (major, minor) = text.split_once(':')?;
     Some((u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?))
 }

@@ -1,6 +1,6 @@
 //! A pool's place in the file tree.
 
-mod holders;
+pub(crate) mod holders;
 mod place;
 mod release;
 pub mod table;

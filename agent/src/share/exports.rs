@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One entry of exportfs' table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// What may be mounted.
     pub(super) path: PathBuf,
     /// By whom: an address, a network, a name, a pattern.
@@ -74,7 +74,7 @@ pub(super) fn table(roots: &Roots) -> Outcome<Vec<Entry>> {
 }
 
 /// `/path<TAB>client(options)`
-pub(super) fn parse(line: &[u8]) -> Option<Entry> {
+pub(crate) fn parse(line: &[u8]) -> Option<Entry> {
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let (client, options) =
         std::str::from_utf8(&line[tab + 1..]).ok()?.trim_end().split_once('(')?;

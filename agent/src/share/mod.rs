@@ -14,7 +14,7 @@
 
 mod client;
 mod clients;
-mod exports;
+pub(crate) mod exports;
 mod head;
 mod root;
 mod server;

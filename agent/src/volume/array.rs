@@ -33,7 +33,7 @@ pub(super) struct Array {
 
 /// One disk of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// The kernel's name of the moment, e.g. "sdb".
     pub(super) disk: String,
     /// Which place of the array it has or is being given.
@@ -48,7 +48,7 @@ pub(super) struct Member {
 
 /// How md sees a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// All of it is right.
     InSync,
     /// It has a place, and is being filled.
@@ -61,13 +61,13 @@ pub(super) enum State {
 
 /// A copy under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sync {
+pub(crate) struct Sync {
     /// The kernel's word: "recover", "resync", "check", ...
     pub(super) action: String,
     /// Of one member, in bytes.
-    pub(super) done: u64,
+    pub(crate) done: u64,
     /// Of one member, in bytes.
-    pub(super) total: u64,
+    pub(crate) total: u64,
     /// Of one member, in bytes; 0 where it is not known.
     pub(super) per_second: u64,
 }
@@ -159,7 +159,7 @@ fn members(folder: &Path) -> Vec<Member> {
         .collect()
 }
 
-fn parse_member(disk: &str, words: &str, slot: &str) -> Member {
+pub(crate) fn parse_member(disk: &str, words: &str, slot: &str) -> Member {
     let is = |word: &str| words.split(',').any(|w| w == word);
     let place = slot.parse().ok();
     let state = match place {
@@ -179,7 +179,12 @@ fn parse_member(disk: &str, words: &str, slot: &str) -> Member {
 
 /// `completed` is "done / total" in sectors: of one member while a member is filled, of the
 /// whole array while a mirror is resynchronised. Both are told as shares of one member.
-fn parse_sync(action: &str, completed: &str, speed: &str, member_bytes: u64) -> Option<Sync> {
+pub(crate) fn parse_sync(
+    action: &str,
+    completed: &str,
+    speed: &str,
+    member_bytes: u64,
+) -> Option<Sync> {
     if matches!(action, "" | "idle" | "frozen") {
         return None;
     }

@@ -13,7 +13,7 @@ use crate::roots::Roots;
 
 /// One disk, as LVM knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Physical {
+pub(crate) struct Physical {
     /// Its device node.
     pub(super) device: String,
     /// Empty where it belongs to none.
@@ -94,7 +94,7 @@ pub(super) fn report(node: &Node, assembly: &Assembly, seen: &[OurDisk]) -> Outc
     Ok(parse(&output.stdout))
 }
 
-fn parse(report: &str) -> Vec<Physical> {
+pub(crate) fn parse(report: &str) -> Vec<Physical> {
     report
         .lines()
         .filter_map(|line| {

@@ -88,7 +88,7 @@ fn by_number(roots: &Roots, number: &str) -> Option<String> {
 
 /// A [`Moving`], its disks by their numbers.
 #[derive(Debug, PartialEq, Eq)]
-struct Status<'a> {
+pub(crate) struct Status<'a> {
     from: &'a str,
     to: &'a str,
     done: u64,
@@ -99,7 +99,7 @@ struct Status<'a> {
 /// Of a mirror: `start length mirror 2 from to done/total 1 health ...`, the share in regions, the
 /// health a letter for each disk: `A` where nothing failed since the move was begun or gone on
 /// with (`device_status_char`, drivers/md/dm-raid1.c).
-fn parse_status(status: &str) -> Option<Status<'_>> {
+pub(crate) fn parse_status(status: &str) -> Option<Status<'_>> {
     status.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         let [_, length, "mirror", "2", from, to, share, "1", health, ..] = words.as_slice() else {

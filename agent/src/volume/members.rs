@@ -40,7 +40,7 @@ const RESYNC_OFFSET: usize = 208;
 
 /// What md's superblock on a disk says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Superblock {
+pub(crate) struct Superblock {
     /// The array's own identifier.
     pub(super) array: [u8; 16],
     /// The array's name: of ours, one of [`names`].
@@ -66,7 +66,7 @@ pub(super) fn superblock(roots: &Roots, disk: &OurDisk) -> Outcome<Option<Superb
     Ok(parse_superblock(&block))
 }
 
-fn parse_superblock(block: &[u8]) -> Option<Superblock> {
+pub(crate) fn parse_superblock(block: &[u8]) -> Option<Superblock> {
     let long = |at| Some(u64::from_le_bytes(*block.get(at..)?.first_chunk::<8>()?));
     let short = |at| Some(u32::from_le_bytes(*block.get(at..)?.first_chunk::<4>()?));
     if short(0)? != MAGIC {

@@ -3,17 +3,17 @@
 //! Of each member the first mebibyte is the volume's own (md's superblock, LVM's label and
 //! metadata): usable is what is left, in whole chunks.
 
-mod array;
+pub(crate) mod array;
 mod freeze;
-mod group;
+pub(crate) mod group;
 mod groups;
 mod health;
 mod leave;
 mod lvm;
-mod mapped;
+pub(crate) mod mapped;
 mod md;
 mod mdadm;
-mod members;
+pub(crate) mod members;
 mod plan;
 mod pvmove;
 mod readd;

@@ -1,0 +1,4 @@
+//! libFuzzer's way in to [`rampool_fuzz::size`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rampool_fuzz::size(data));
