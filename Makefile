@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-slurm test test-slurm test-own bench chaos fuzz lab release packages image \
+.PHONY: help demo demo-slurm test test-slurm test-own bench chaos fuzz lab release packages image deny \
 	programs fmt lint unit end-to-end
 
 CARGO ?= cargo
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench   the pool by rampool beside the same pool by hand'
 	@echo 'make chaos   hit every part of a pool at every moment of its life; hours'
 	@echo 'make fuzz    odd input by libFuzzer, and property tests with new seeds: FUZZ minutes'
+	@echo 'make deny    licences, known holes and sources of what rampool is made of'
 	@echo 'make lab     leave a cluster of real kernels running, and say how to enter it'
 
 # Everything is built for the whole workspace at once: with fewer packages cargo would choose
@@ -82,6 +83,11 @@ fuzz:
 	    PROPTEST_RNG_SEED=$$seed $(CARGO) test --quiet --workspace --lib; \
 	done; \
 	echo "fuzz: ok, $$rounds seeds"
+
+# Asks for the list of known holes over the network.
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --quiet --locked cargo-deny
+	@$(CARGO) deny --locked check
 
 programs: packages
 	@$(TIMED) programs $(CARGO) build --quiet --workspace --bins
