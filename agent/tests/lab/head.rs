@@ -26,6 +26,7 @@ fn a_head_makes_pools_of_two_donors_and_leaves_no_trace() {
             after_kill_9_between_steps_a_repeat_converges,
             sessions_run_with_the_settings_of_their_records,
             mounts::a_users_pool_is_the_users_alone_wherever_it_is_mounted,
+            mounts::nothing_in_a_users_tree_leads_root_or_anybody_out_of_it,
             mounts::a_bare_device_is_its_owners_and_kept_while_it_is_open,
             mounts::mounts_that_others_made_of_the_pool_are_named,
             daemons::the_agent_is_spared_when_memory_is_short,
