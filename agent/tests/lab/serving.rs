@@ -56,7 +56,8 @@ pub(crate) fn nobody_but_the_controller_is_obeyed(cluster: &Cluster) {
     agent.inventory().unwrap_err();
     let agent = cluster.agent("n1");
     assert_eq!(agent.inventory().unwrap().holdings, []);
-    assert_eq!(tries() - before, 9, "a line for each try");
+    // A call that the other side broke off is made once more.
+    assert!((9..=10).contains(&(tries() - before)), "a line for each try");
 }
 
 pub(crate) fn a_caller_who_leaves_finds_the_export_made(cluster: &Cluster) {
