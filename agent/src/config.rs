@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use ipnet::IpNet;
 use rampool_proto::config_file;
 use rampool_proto::tls::TlsFiles;
 use serde::Deserialize;
@@ -25,6 +26,9 @@ pub struct ConfigFile {
     /// The TCP port of exports.
     #[serde(default = "default_data_port")]
     pub data_port: u16,
+    /// The networks in which the cluster's nodes have their data addresses.
+    #[serde(default)]
+    pub data_networks: Vec<IpNet>,
     /// What the iSCSI names begin with.
     #[serde(default = "default_authority")]
     pub iqn_authority: String,
@@ -34,6 +38,9 @@ pub struct ConfigFile {
     /// Under which folder pools are mounted that name no place of their own.
     #[serde(default = "default_mount_root")]
     pub mount_root: PathBuf,
+    /// Other folders at or below which a pool may be mounted that names a place of its own.
+    #[serde(default)]
+    pub mount_roots: Vec<PathBuf>,
     /// The agent's own folder, emptied by a reboot.
     #[serde(default = "default_run_folder")]
     pub run_folder: PathBuf,
@@ -63,12 +70,16 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where heads find this node's exports.
     pub data: SocketAddr,
+    /// The networks of donors, heads and clients; none: the one that `data` is in.
+    pub data_networks: Vec<IpNet>,
     /// What the iSCSI names begin with.
     pub authority: String,
     /// What the node keeps.
     pub floor: Floor,
     /// Under which folder pools are mounted that name no place of their own.
     pub mount_root: PathBuf,
+    /// Where else pools may be mounted.
+    pub mount_roots: Vec<PathBuf>,
     /// The agent's own folder.
     pub run_folder: PathBuf,
     /// Where open-iscsi keeps its records.
@@ -125,7 +136,8 @@ impl Config {
         );
         ensure!(file.data_port != 0, "data_port: 0 is no port");
         let folders = [("mount_root", &file.mount_root), ("run_folder", &file.run_folder)];
-        for (field, folder) in folders {
+        let others = file.mount_roots.iter().map(|folder| ("mount_roots", folder));
+        for (field, folder) in folders.into_iter().chain(others) {
             ensure!(is_plain(folder), "{field}: {} is not a plain absolute path", folder.display());
         }
         if let Some(folder) = &file.slurm_commands {
@@ -144,9 +156,11 @@ impl Config {
             node,
             listen: file.listen,
             data: SocketAddr::new(data, file.data_port),
+            data_networks: file.data_networks,
             authority: file.iqn_authority,
             floor: file.memory.floor,
             mount_root: file.mount_root,
+            mount_roots: file.mount_roots,
             run_folder: file.run_folder,
             iscsi_database: file.iscsi_database.unwrap_or_else(iscsi_database),
             slurm_commands: file.slurm_commands,
@@ -242,10 +256,12 @@ mod tests {
             "listen:",
             "data_address:",
             "data_port:",
+            "data_networks:",
             "iqn_authority:",
             "memory:",
             "floor:",
             "mount_root:",
+            "mount_roots:",
             "run_folder:",
             "iscsi_database:",
             "slurm_commands:",
@@ -284,6 +300,8 @@ mod tests {
             ("node: N1\n", "node"),
             ("iqn_authority: rampool\n", "iqn_authority"),
             ("mount_root: relative\n", "mount_root"),
+            ("mount_roots: [/scratch, /]\n", "mount_roots"),
+            ("data_networks: [10.0.0.0/40]\n", "data_networks"),
             ("run_folder: /run/a,b\n", "run_folder"),
             ("data_port: 0\n", "data_port"),
             ("slurm_commands: bin\n", "slurm_commands"),

@@ -5,7 +5,7 @@
 //! | module | idea |
 //! | --- | --- |
 //! | [`config`] | `/etc/rampool/agent.yaml` |
-//! | [`service`], [`request`] | the gRPC face, and what it lets through |
+//! | [`service`], [`request`], [`cage`] | the gRPC face, what it lets through, and what is rampool's |
 //! | [`node`] | configuration, programs, folders, and whose turn it is |
 //! | [`start`] | alone on the node, kernel ready |
 //! | [`inventory`], [`abilities`], [`programs`], [`holdings`] | what the node is, can, has, holds |
@@ -29,6 +29,7 @@
 
 pub mod abilities;
 pub mod attach;
+pub mod cage;
 mod command;
 pub mod config;
 mod configfs;

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::alloc::System;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use anyhow::Context;
 use clap::Parser;
 use rampool_agent::config::Config;
 use rampool_agent::node::Node;
+use rampool_agent::ramdisk::filler;
 use rampool_agent::service::AgentService;
 use rampool_agent::{holdings, jobs, leave, news, protect, start};
 use rampool_proto::tls::{Gate, Role};
@@ -20,6 +22,12 @@ use rampool_proto::v1::agent_server::AgentServer;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Memory is wiped when it is given back: secrets of exports pass through the buffers of the TLS,
+/// HTTP/2 and protobuf libraries, which do not wipe them.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// How long calls may go on when the agent is told to stop: less than systemd waits (90 s).
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -35,10 +43,17 @@ struct Arguments {
     /// end. What it lends stays.
     #[arg(long)]
     let_go: bool,
+    /// Take so many bytes of memory for this file, and end: what the agent asks of itself.
+    #[arg(long, hide = true, num_args = 2, value_names = ["FILE", "BYTES"])]
+    fill: Option<Vec<String>>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some([path, bytes]) = arguments.fill.as_deref() {
+        let Ok(bytes) = bytes.parse() else { return ExitCode::FAILURE };
+        return filler::run(Path::new(path), bytes);
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -1,13 +1,14 @@
-//! Requests, checked: what comes off the wire becomes what the rooms inside work with.
+//! Requests, checked: what comes off the wire becomes what the rooms inside work with. Folders,
+//! names and addresses must be within the [`Cage`].
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::create_export_request::Way as WireWay;
 use rampool_proto::v1::{self, Export, FailureKind, PoolId, Redundancy};
+use uuid::Uuid;
 
+use crate::cage::Cage;
 use crate::export::{self, Way};
 use crate::head;
 use crate::jobs::Job;
@@ -51,19 +52,14 @@ pub fn assembly(pool: Option<&PoolId>) -> Outcome<Assembly> {
 }
 
 /// Of `CreateExport`.
-pub fn create_export(request: &v1::CreateExportRequest) -> Outcome<export::Wanted> {
+pub fn create_export(cage: &Cage, request: &v1::CreateExportRequest) -> Outcome<export::Wanted> {
+    let assembly = assembly(request.pool.as_ref())?;
     let way = match &request.way {
-        Some(WireWay::HeadInitiator(initiator)) if names::is_iqn(initiator) => {
-            Way::Initiator(initiator.clone())
-        }
-        Some(WireWay::HeadInitiator(odd)) => {
-            return invalid(format!("{odd:?} is no iSCSI initiator name"));
-        }
+        Some(WireWay::HeadInitiator(name)) => Way::Initiator(cage.initiator(&assembly, name)?),
         Some(WireWay::Local(_)) => Way::Local,
         Some(WireWay::Reserved(_)) => Way::Reserved,
         None => return invalid("it does not say to whom to export"),
     };
-    let assembly = assembly(request.pool.as_ref())?;
     let ramdisk = ramdisk::Wanted {
         assembly: carved(&assembly, request.carved)?,
         backend: request.backend(),
@@ -99,40 +95,38 @@ fn earlier(assembly: &Assembly, generation: u32) -> Outcome<Assembly> {
 }
 
 /// Of `CheckHead`.
-pub fn check_head(request: v1::CheckHeadRequest) -> Outcome<head::Wanted> {
+pub fn check_head(cage: &Cage, request: v1::CheckHeadRequest) -> Outcome<head::Wanted> {
     Ok(head::Wanted {
         assembly: assembly(request.pool.as_ref())?,
         layout: request.layout(),
         redundancy: redundancy(request.redundancy()),
         filesystem: request.filesystem(),
-        point: PathBuf::from(request.mount_point),
+        point: cage.mount_point(request.mount_point)?,
         lends_to_job: request.lends_to_job,
     })
 }
 
 /// Of `Attach`.
-pub fn attach(request: v1::AttachRequest) -> Outcome<attach::Wanted> {
+pub fn attach(cage: &Cage, request: v1::AttachRequest) -> Outcome<attach::Wanted> {
     let assembly = assembly(request.pool.as_ref())?;
-    if !names::is_iqn(&request.initiator) {
-        return invalid(format!("{:?} is no iSCSI initiator name", request.initiator));
-    }
+    let initiator = cage.initiator(&assembly, &request.initiator)?;
     if !(1..=MOST_DISKS).contains(&request.exports.len()) {
         return invalid(format!("{} exports", request.exports.len()));
     }
     for export in &request.exports {
-        check_export(&assembly, export)?;
+        check_export(cage, &assembly, export)?;
     }
     refuse_twice(request.exports.iter().map(|export| export.donor.as_str()))?;
     Ok(attach::Wanted {
         assembly,
-        initiator: request.initiator,
+        initiator,
         exports: request.exports,
         patience_seconds: request.patience_seconds,
         sparing: request.sparing,
     })
 }
 
-fn check_export(assembly: &Assembly, export: &Export) -> Outcome<()> {
+fn check_export(cage: &Cage, assembly: &Assembly, export: &Export) -> Outcome<()> {
     if !names::is_node(&export.donor) {
         return invalid(format!("{:?} is no node's name", export.donor));
     }
@@ -140,7 +134,17 @@ fn check_export(assembly: &Assembly, export: &Export) -> Outcome<()> {
     if export.serial != serial {
         return invalid(format!("{}: serial {:?} is not {serial}", export.donor, export.serial));
     }
-    Ok(())
+    let Some(target) = &export.target else { return Ok(()) };
+    cage.target(assembly, &export.donor, &target.iqn)?;
+    cage.address(&target.address).map(drop)
+}
+
+/// Serials as donors' disks have them.
+fn check_serials<'a>(serials: impl Iterator<Item = &'a str> + Clone) -> Outcome<()> {
+    match serials.clone().find(|serial| Uuid::parse_str(serial).is_err()) {
+        Some(odd) => invalid(format!("{odd:?} is no serial of a disk")),
+        None => refuse_twice(serials),
+    }
 }
 
 /// Of `Detach`: the assembly, and whose sessions of it.
@@ -174,7 +178,7 @@ pub fn assemble(request: v1::AssembleVolumeRequest) -> Outcome<volume::Wanted> {
         group_width: request.group_width,
         replacing: request.replacing.map(replace_member).transpose()?,
     };
-    refuse_twice(wanted.serials.iter().chain(&wanted.spares).map(String::as_str))?;
+    check_serials(wanted.serials.iter().chain(&wanted.spares).map(String::as_str))?;
     Ok(wanted)
 }
 
@@ -188,12 +192,20 @@ fn redundancy(named: Redundancy) -> Redundancy {
 
 /// Of `ReplaceMember`.
 pub fn replace_member(request: v1::ReplaceMemberRequest) -> Outcome<volume::Replacement> {
-    refuse_twice([request.old_serial.as_str(), request.new_serial.as_str()].into_iter())?;
+    // A member that is off the volume already has no name.
+    let old = (!request.old_serial.is_empty()).then_some(request.old_serial.as_str());
+    check_serials(old.into_iter().chain([request.new_serial.as_str()]))?;
     Ok(volume::Replacement {
         assembly: assembly(request.pool.as_ref())?,
         old: request.old_serial,
         new: request.new_serial,
     })
+}
+
+/// Of `ReaddMembers`: the assembly, and which of its members; none: all.
+pub fn readd_members(request: v1::ReaddMembersRequest) -> Outcome<(Assembly, Vec<String>)> {
+    check_serials(request.serials.iter().map(String::as_str))?;
+    Ok((assembly(request.pool.as_ref())?, request.serials))
 }
 
 /// Of `MakeFilesystem`.
@@ -211,14 +223,14 @@ pub fn make_filesystem(request: &v1::MakeFilesystemRequest) -> Outcome<filesyste
 }
 
 /// Of `Mount`.
-pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
+pub fn mount(cage: &Cage, request: v1::MountRequest) -> Outcome<mount::Wanted> {
     if request.readme.len() > LONGEST_README {
         return invalid(format!("a README of {} bytes", request.readme.len()));
     }
     let assembly = assembly(request.pool.as_ref())?;
     Ok(mount::Wanted {
         kind: request.filesystem(),
-        point: PathBuf::from(request.mount_point),
+        point: cage.mount_point(request.mount_point)?,
         readme: request.readme,
         uid: request.uid,
         gid: request.gid,
@@ -229,11 +241,12 @@ pub fn mount(request: v1::MountRequest) -> Outcome<mount::Wanted> {
 }
 
 /// Of `AdmitJob`.
-pub fn admit_job(request: v1::AdmitJobRequest) -> Outcome<Job> {
-    let path = Path::new(&request.mount_point);
-    if !path.is_absolute() || !is_short_line(&request.mount_point) {
-        return invalid(format!("{:?} is no absolute path that a job could use", path.display()));
+pub fn admit_job(cage: &Cage, request: v1::AdmitJobRequest) -> Outcome<Job> {
+    let path = request.mount_point;
+    if path.is_empty() || !is_short_line(&path) {
+        return invalid(format!("{path:?} is no path that a job could use"));
     }
+    cage.mount_point(path.clone())?;
     if !request.lent_bytes.is_multiple_of(MIB) {
         return invalid(format!("{} bytes are no multiple of 1 MiB", request.lent_bytes));
     }
@@ -244,7 +257,7 @@ pub fn admit_job(request: v1::AdmitJobRequest) -> Outcome<Job> {
         id: job(request.job)?,
         uid: request.uid,
         pool: assembly(request.pool.as_ref())?,
-        path: request.mount_point,
+        path,
         lent_bytes: request.lent_bytes,
         is_head: request.head,
         lines: request.lines,
@@ -262,34 +275,26 @@ fn is_short_line(text: &str) -> bool {
 }
 
 /// Of `CheckSharing`.
-pub fn check_sharing(request: v1::CheckSharingRequest) -> Outcome<share::Question> {
+pub fn check_sharing(cage: &Cage, request: v1::CheckSharingRequest) -> Outcome<share::Question> {
     Ok(share::Question {
         assembly: assembly(request.pool.as_ref())?,
         role: request.role(),
-        point: PathBuf::from(request.mount_point),
+        point: cage.mount_point(request.mount_point)?,
         lends: request.lends,
     })
 }
 
 /// Of `ShareFilesystem`.
-pub fn share(request: &v1::ShareFilesystemRequest) -> Outcome<share::Wanted> {
+pub fn share(cage: &Cage, request: &v1::ShareFilesystemRequest) -> Outcome<share::Wanted> {
     if !(1..=MOST_CLIENTS).contains(&request.clients.len()) {
         return invalid(format!("{} clients", request.clients.len()));
     }
-    let clients = request.clients.iter().map(|text| address(text)).collect::<Outcome<_>>()?;
+    let clients = request.clients.iter().map(|text| cage.address(text)).collect::<Outcome<_>>()?;
     Ok(share::Wanted { assembly: assembly(request.pool.as_ref())?, clients })
 }
 
-/// An address that is one node's: a name could mean another one tomorrow, and a pattern anybody.
-fn address(text: &str) -> Outcome<IpAddr> {
-    match text.parse::<IpAddr>() {
-        Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(address),
-        _ => invalid(format!("{text:?} is no IP address of a node")),
-    }
-}
-
 /// Of `MountShare`.
-pub fn mount_share(request: v1::MountShareRequest) -> Outcome<share::WantedMount> {
+pub fn mount_share(cage: &Cage, request: v1::MountShareRequest) -> Outcome<share::WantedMount> {
     // It becomes part of the mount's source.
     let plain = request.path.starts_with('/')
         && request.path.len() <= LONGEST_PATH
@@ -301,9 +306,9 @@ pub fn mount_share(request: v1::MountShareRequest) -> Outcome<share::WantedMount
     let seconds = request.patience_seconds;
     Ok(share::WantedMount {
         assembly: assembly(request.pool.as_ref())?,
-        head: address(&request.head)?,
+        head: cage.address(&request.head)?,
         path: request.path,
-        point: PathBuf::from(request.mount_point),
+        point: cage.mount_point(request.mount_point)?,
         patience: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
     })
 }
@@ -329,6 +334,7 @@ fn refuse_twice<'a>(names: impl Iterator<Item = &'a str>) -> Outcome<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cage::tests::cage;
 
     fn pool() -> Option<PoolId> {
         Some(PoolId { name: "demo".into(), generation: 3 })
@@ -341,9 +347,9 @@ mod tests {
             way: Some(WireWay::HeadInitiator(initiator.into())),
             ..Default::default()
         };
-        assert!(create_export(&request("iqn.2026-11.org.rampool:demo.3.head")).is_ok());
+        assert!(create_export(&cage(), &request("iqn.2026-11.org.rampool:demo.3.head")).is_ok());
         for odd in ["", "iqn.2026-11.org.rampool:../../x", "iqn.2026-11.org.rampool", "a\nb"] {
-            let told = create_export(&request(odd)).unwrap_err();
+            let told = create_export(&cage(), &request(odd)).unwrap_err();
             assert_eq!(told.kind(), FailureKind::Invalid, "{odd}");
         }
     }
@@ -352,7 +358,8 @@ mod tests {
     fn requests_without_a_pool_or_a_way_are_refused() {
         assert!(assembly(None).is_err());
         assert!(assembly(Some(&PoolId { name: "demo".into(), generation: 0 })).is_err());
-        let told = create_export(&v1::CreateExportRequest { pool: pool(), ..Default::default() });
+        let told =
+            create_export(&cage(), &v1::CreateExportRequest { pool: pool(), ..Default::default() });
         assert!(told.unwrap_err().said.contains("to whom"));
     }
 
@@ -372,19 +379,19 @@ mod tests {
             sparing: false,
         };
         let good = export("n1", names::serial(&ours, "n1"));
-        assert!(attach(request(vec![good.clone()])).is_ok());
-        assert!(attach(request(vec![])).is_err());
-        assert!(attach(request(vec![good.clone(), good])).is_err());
+        assert!(attach(&cage(), request(vec![good.clone()])).is_ok());
+        assert!(attach(&cage(), request(vec![])).is_err());
+        assert!(attach(&cage(), request(vec![good.clone(), good])).is_err());
         let other = names::serial(&"demo.4".parse().unwrap(), "n1");
-        assert!(attach(request(vec![export("n1", other)])).is_err());
+        assert!(attach(&cage(), request(vec![export("n1", other)])).is_err());
         // Memory has the serial of the generation that it was carved for: an earlier one, or a
         // number of its own.
         for carved in [2, 4] {
             let assembly = Assembly { generation: carved, ..ours.clone() };
             let kept = export("n1", names::serial(&assembly, "n1"));
-            assert!(attach(request(vec![kept.clone()])).is_err());
-            assert!(attach(request(vec![Export { carved, ..kept.clone() }])).is_ok());
-            assert!(attach(request(vec![Export { carved: 7, ..kept }])).is_err());
+            assert!(attach(&cage(), request(vec![kept.clone()])).is_err());
+            assert!(attach(&cage(), request(vec![Export { carved, ..kept.clone() }])).is_ok());
+            assert!(attach(&cage(), request(vec![Export { carved: 7, ..kept }])).is_err());
         }
     }
 
@@ -394,11 +401,14 @@ mod tests {
             pool: pool(),
             clients: clients.iter().map(ToString::to_string).collect(),
         };
-        assert_eq!(share(&request(&["10.0.0.2", "fd00::1", "10.0.0.2"])).unwrap().clients.len(), 2);
+        assert_eq!(
+            share(&cage(), &request(&["10.0.0.2", "fd00::1", "10.0.0.2"])).unwrap().clients.len(),
+            2
+        );
         for odd in ["*", "10.0.0.0/8", "n1", "0.0.0.0", "10.0.0.2(no_root_squash)", "@group", ""] {
-            assert!(share(&request(&[odd])).is_err(), "{odd}");
+            assert!(share(&cage(), &request(&[odd])).is_err(), "{odd}");
         }
-        assert!(share(&request(&[])).is_err());
+        assert!(share(&cage(), &request(&[])).is_err());
     }
 
     #[test]
@@ -409,11 +419,14 @@ mod tests {
             path: path.into(),
             ..Default::default()
         };
-        assert!(mount_share(request("/demo.3")).is_ok());
+        assert!(mount_share(&cage(), request("/demo.3")).is_ok());
         for odd in ["", "demo", "/../etc", "/a\nb"] {
-            assert!(mount_share(request(odd)).is_err(), "{odd}");
+            assert!(mount_share(&cage(), request(odd)).is_err(), "{odd}");
         }
-        assert!(mount_share(v1::MountShareRequest { head: "n1".into(), ..request("/a") }).is_err());
+        assert!(
+            mount_share(&cage(), v1::MountShareRequest { head: "n1".into(), ..request("/a") })
+                .is_err()
+        );
     }
 
     #[test]
@@ -426,13 +439,22 @@ mod tests {
             lent_bytes,
             ..Default::default()
         };
-        assert!(admit_job(request("/rampool/17", "3 GiB from 4 nodes", 64 * MIB)).is_ok());
-        for odd in ["", "rampool/17", "/rampool/1\n7", &format!("/{}", "x".repeat(LONGEST_LINE))] {
-            assert!(admit_job(request(odd, "", 0)).is_err(), "{odd}");
+        assert!(admit_job(&cage(), request("/rampool/17", "3 GiB from 4 nodes", 64 * MIB)).is_ok());
+        for odd in [
+            "",
+            "rampool/17",
+            "/rampool/1\n7",
+            "/home/17",
+            &format!("/{}", "x".repeat(LONGEST_LINE)),
+        ] {
+            assert!(admit_job(&cage(), request(odd, "", 0)).is_err(), "{odd}");
         }
-        assert!(admit_job(request("/rampool/17", "a\nexport PATH=/tmp", 0)).is_err());
-        assert!(admit_job(request("/rampool/17", "", 1)).is_err());
-        assert!(admit_job(v1::AdmitJobRequest { job: 0, ..request("/a", "", 0) }).is_err());
+        assert!(admit_job(&cage(), request("/rampool/17", "a\nexport PATH=/tmp", 0)).is_err());
+        assert!(admit_job(&cage(), request("/rampool/17", "", 1)).is_err());
+        assert!(
+            admit_job(&cage(), v1::AdmitJobRequest { job: 0, ..request("/rampool/17", "", 0) })
+                .is_err()
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::cage::Cage;
 use crate::fail::{self, Impatience};
 use crate::node::Node;
 use crate::outcome::Outcome;
@@ -42,6 +43,11 @@ impl AgentService {
     #[must_use]
     pub fn new(node: Arc<Node>) -> Self {
         Self { node }
+    }
+
+    /// What this node lets requests name.
+    fn cage(&self) -> Cage {
+        Cage::of(&self.node.config)
     }
 
     /// A request that was refused before it reached a room names the node too.
@@ -82,7 +88,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::CreateExportRequest>,
     ) -> Answer<Self::CreateExportStream> {
-        let wanted = self.checked(request::create_export(request.get_ref()))?;
+        let wanted = self.checked(request::create_export(&self.cage(), request.get_ref()))?;
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let node = Arc::clone(&self.node);
         tokio::spawn(async move {
@@ -167,10 +173,9 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::ReaddMembersRequest>,
     ) -> Answer<v1::ReaddMembersResponse> {
-        let request = request.into_inner();
-        let assembly = self.checked(request::assembly(request.pool.as_ref()))?;
+        let (assembly, serials) = self.checked(request::readd_members(request.into_inner()))?;
         let of = assembly.clone();
-        let work = move |node: &Node| volume::readd(node, &of, &request.serials);
+        let work = move |node: &Node| volume::readd(node, &of, &serials);
         let outcome = self.node.change(&assembly, "take members back", work).await;
         answer(outcome.map(|volume::Readded { readded, refused }| v1::ReaddMembersResponse {
             readded,
@@ -194,13 +199,13 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::CheckHeadRequest>,
     ) -> Answer<v1::CheckHeadResponse> {
-        let wanted = self.checked(request::check_head(request.into_inner()))?;
+        let wanted = self.checked(request::check_head(&self.cage(), request.into_inner()))?;
         let outcome = self.node.read("check the head", move |node| head::check(node, &wanted));
         answer(outcome.await.map(|()| v1::CheckHeadResponse {}))
     }
 
     async fn attach(&self, request: Request<v1::AttachRequest>) -> Answer<v1::AttachResponse> {
-        let wanted = self.checked(request::attach(request.into_inner()))?;
+        let wanted = self.checked(request::attach(&self.cage(), request.into_inner()))?;
         let assembly = wanted.assembly.clone();
         let work = move |node: &Node| attach::attach(node, &wanted);
         let outcome = self.node.change(&assembly, "attach the exports", work).await;
@@ -258,7 +263,7 @@ impl Agent for AgentService {
     }
 
     async fn mount(&self, request: Request<v1::MountRequest>) -> Answer<v1::MountResponse> {
-        let wanted = self.checked(request::mount(request.into_inner()))?;
+        let wanted = self.checked(request::mount(&self.cage(), request.into_inner()))?;
         let assembly = wanted.assembly.clone();
         let work = move |node: &Node| {
             let done = mount::mount(node, &wanted)?;
@@ -308,7 +313,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::CheckSharingRequest>,
     ) -> Answer<v1::CheckSharingResponse> {
-        let question = self.checked(request::check_sharing(request.into_inner()))?;
+        let question = self.checked(request::check_sharing(&self.cage(), request.into_inner()))?;
         let work = move |node: &Node| share::check(node, &question);
         let outcome = self.node.read("check whether the pool can be shared", work).await;
         answer(outcome.map(|()| v1::CheckSharingResponse {}))
@@ -318,7 +323,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::ShareFilesystemRequest>,
     ) -> Answer<v1::ShareFilesystemResponse> {
-        let wanted = self.checked(request::share(&request.into_inner()))?;
+        let wanted = self.checked(request::share(&self.cage(), &request.into_inner()))?;
         let assembly = wanted.assembly.clone();
         let work = move |node: &Node| share::share(node, &wanted);
         let outcome = self.node.change(&assembly, "share the pool", work).await;
@@ -345,7 +350,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::MountShareRequest>,
     ) -> Answer<v1::MountShareResponse> {
-        let wanted = self.checked(request::mount_share(request.into_inner()))?;
+        let wanted = self.checked(request::mount_share(&self.cage(), request.into_inner()))?;
         let assembly = wanted.assembly.clone();
         let work = move |node: &Node| {
             let done = share::mount(node, &wanted)?;
@@ -383,7 +388,7 @@ impl Agent for AgentService {
         &self,
         request: Request<v1::AdmitJobRequest>,
     ) -> Answer<v1::AdmitJobResponse> {
-        let job = self.checked(request::admit_job(request.into_inner()))?;
+        let job = self.checked(request::admit_job(&self.cage(), request.into_inner()))?;
         let work = |node: &Node, job: &jobs::Job| jobs::admit(node, job);
         let outcome = self.node.of_job(job.id, "admit the job", move |node| work(node, &job)).await;
         self.node.tell_change();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::alloc::System;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +11,17 @@ use anyhow::Context;
 use clap::Parser;
 use rampool_controller::config::Config;
 use rampool_controller::serve;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Memory is wiped when it is given back: secrets of exports pass through the buffers of the TLS,
+/// HTTP/2 and protobuf libraries, which do not wipe them.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Holds what is wanted of pools, and drives the agents until it is so.
 #[derive(Parser)]
@@ -33,6 +41,10 @@ const EXIT_CONFIGURATION: u8 = 78;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log_to_stderr();
+    // Who reads a core dump, or traces this process, would read the secrets of exports.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::info!(%error, "a core dump of this controller would have secrets in it");
+    }
     let config = match Config::load(&arguments.config) {
         Ok(config) => config,
         Err(error) => {

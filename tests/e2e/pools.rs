@@ -12,6 +12,8 @@ fn pools_are_made_used_and_given_back() -> Result<()> {
             every_kind_of_pool_is_made_used_and_given_back,
             pools_live_side_by_side_and_the_head_may_lend_without_a_session_to_itself,
             a_busy_pool_says_who_holds_it_and_force_ends_them,
+            no_secret_outlives_its_pool_in_memory_or_any_file,
+            a_crash_leaves_no_core_dump,
         ])
     })
 }
@@ -128,4 +130,76 @@ fn a_busy_pool_says_who_holds_it_and_force_ends_them(cluster: &Cluster) -> Resul
     cluster.rampool(&["down", "demo", "--force"])?.ok()?;
     drop(holder);
     Ok(())
+}
+
+/// What is in the memory of every agent and controller: the search finds it, or finds nothing at all.
+const KNOWN: &str = "iqn.2026-11.org.rampool";
+
+/// The secrets of all exports of a donor.
+const SECRETS: &str =
+    "cat /sys/kernel/config/target/iscsi/iqn*/tpgt_1/acls/iqn*/auth/password{,_mutual}";
+
+fn no_secret_outlives_its_pool_in_memory_or_any_file(cluster: &Cluster) -> Result<()> {
+    cluster
+        .rampool(&["up", "demo", "--size", "320MiB", "--head", "n1", "--donors", "n[2-3]"])?
+        .ok()?;
+    let mut secrets = Vec::new();
+    for donor in ["n2", "n3"] {
+        let each = cluster.node(donor).exec(["bash", "-c", SECRETS])?.ok()?;
+        secrets.extend(each.lines().map(str::to_owned));
+    }
+    ensure!(secrets.len() == 4 && secrets.iter().all(|secret| secret.len() == 40), "no secrets");
+    let kept = files_with(cluster, "n1", &secrets)?;
+    ensure!(kept.lines().count() == 2, "a record for each donor: {kept}");
+    for record in kept.lines() {
+        ensure!(record.starts_with("/etc/iscsi/nodes/"), "{record}");
+        let mode = cluster.node("n1").sh(&format!("stat -c %a:%u '{record}'"))?;
+        ensure!(mode == "600:0", "{record}: {mode}");
+    }
+    for donor in ["n2", "n3"] {
+        ensure!(files_with(cluster, donor, &secrets)?.is_empty(), "{donor} has them in files");
+    }
+
+    cluster.rampool(&["down", "demo"])?.ok()?;
+    let texts: Vec<_> = secrets.iter().map(String::as_str).chain([KNOWN]).collect();
+    let everybody =
+        [("n1", "rampool-controller"), ("n1", "rampool-agent"), ("n2", "rampool-agent")];
+    for (node, program) in everybody.into_iter().chain([("n3", "rampool-agent")]) {
+        let found = cluster.node(node).find_in_memory(program, &texts)?;
+        ensure!(!found.is_empty(), "{program} of {node}: the search finds nothing at all");
+        let left: Vec<_> = found.iter().filter(|line| !line.starts_with(KNOWN)).collect();
+        ensure!(left.is_empty(), "{program} of {node}: {left:?}");
+        ensure!(files_with(cluster, node, &secrets)?.is_empty(), "{node} has them in files");
+    }
+    Ok(())
+}
+
+/// The files of a node that have one of the secrets in them, one a line.
+fn files_with(cluster: &Cluster, node: &str, secrets: &[String]) -> Result<String> {
+    let each: Vec<_> = secrets.iter().map(|secret| format!("-e {secret}")).collect();
+    let folders = "/etc /root /run /tmp /var";
+    cluster.node(node).sh(&format!("grep -rlF {} {folders} 2>/dev/null || true", each.join(" ")))
+}
+
+/// Ends a program as a fault of its own would, where nothing but itself could keep it from leaving
+/// a core dump; tells how many there are.
+const CRASH: &str = "echo /var/tmp/core.%p >/proc/sys/kernel/core_pattern; pid=$(pidof $0); \
+    prlimit --pid $pid --core=unlimited; kill -ABRT $pid; \
+    while kill -0 $pid 2>/dev/null; do sleep 0.02; done; \
+    set -- /var/tmp/core.*; test -e \"$1\" && echo $# || echo 0";
+
+fn a_crash_leaves_no_core_dump(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node("n1");
+    let crash = |program: &str| node.exec(["sh", "-c", CRASH, program])?.ok();
+    let pattern = node.sh("cat /proc/sys/kernel/core_pattern")?;
+    for program in ["rampool-agent", "rampool-controller"] {
+        ensure!(crash(program)? == "0", "{program} left a core dump");
+    }
+    node.daemon("sleep", ["sleep", "1000"])?;
+    node.sh("until pidof sleep; do :; done")?;
+    ensure!(crash("sleep")? == "1", "nobody leaves a core dump there");
+    node.sh(&format!("rm /var/tmp/core.*; echo '{pattern}' >/proc/sys/kernel/core_pattern"))?;
+    cluster.start_agent("n1")?;
+    cluster.start_controller()?;
+    cluster.wait_reachable(&["n1", "n2", "n3"])
 }

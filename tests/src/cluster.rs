@@ -324,6 +324,7 @@ impl Builder {
         format!(
             "node: {node}\n\
              data_address: {}\n\
+             mount_roots: [/mnt]\n\
              memory:\n  floor: {FLOOR}\n{more}{}",
             node.data_addr(),
             tls_yaml(TLS, "node")

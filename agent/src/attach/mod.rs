@@ -17,7 +17,6 @@ use rampool_proto::v1::{Disk, Export, Failure, FailureKind, Holding, HoldingKind
 use crate::configfs;
 use crate::export::LUN;
 use crate::modules;
-use crate::names;
 use crate::node::Node;
 use crate::outcome::{Change, During, Outcome, failure};
 pub(crate) use detach::end;
@@ -63,7 +62,7 @@ impl Wanted {
 /// beside them stays as it is, up or not.
 pub fn attach(node: &Node, wanted: &Wanted) -> Outcome<(Change, Vec<Disk>)> {
     let patience = Patience::split(wanted.patience_seconds)?;
-    let targets = targets(node, wanted)?;
+    let targets = targets(wanted)?;
     let sessions = sessions::of(node, &wanted.assembly);
     refuse_other_initiator(wanted, &sessions)?;
     let missing: Vec<_> = targets
@@ -112,29 +111,18 @@ fn login(node: &Node, assembly: &Assembly, missing: &[Record<'_>]) -> Outcome<St
     Ok(format!("{said}\n{}", login::login_to(node, assembly, &busy)?))
 }
 
-/// The targets to log in to, each checked to be of this assembly.
-fn targets<'a>(node: &Node, wanted: &'a Wanted) -> Outcome<Vec<Record<'a>>> {
+/// The targets to log in to, each checked to be whole.
+fn targets<'a>(wanted: &'a Wanted) -> Outcome<Vec<Record<'a>>> {
     let mut records = Vec::new();
     for export in &wanted.exports {
         let Some(target) = &export.target else { continue };
-        records.push(record(node, &wanted.assembly, export, target)?);
+        records.push(record(export, target)?);
     }
     Ok(records)
 }
 
-fn record<'a>(
-    node: &Node,
-    assembly: &Assembly,
-    export: &Export,
-    target: &'a Target,
-) -> Outcome<Record<'a>> {
+fn record<'a>(export: &Export, target: &'a Target) -> Outcome<Record<'a>> {
     let invalid = |said: String| failure(FailureKind::Invalid, said).during("check the exports");
-    let expected = names::target(&node.config.authority, assembly, &export.donor);
-    if target.iqn != expected {
-        let said = format!("{}'s target is {}, not {expected}", export.donor, target.iqn);
-        let advice = "give all agents the same iqn_authority in /etc/rampool/agent.yaml";
-        return Err(invalid(said).advising(advice).into());
-    }
     if target.lun != LUN {
         return Err(
             invalid(format!("{}: unit {} instead of {LUN}", export.donor, target.lun)).into()

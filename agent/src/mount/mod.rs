@@ -10,9 +10,14 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::mount::MsFlags;
+use nix::sys::stat::Mode;
 use rampool_proto::pool_name::Assembly;
-use rampool_proto::v1::{FailureKind, FilesystemKind, Holding, HoldingKind, PoolId, Usage};
+use rampool_proto::v1::{
+    Failure, FailureKind, FilesystemKind, Holding, HoldingKind, PoolId, Usage,
+};
 
 use crate::configfs;
 use crate::filesystem;
@@ -21,7 +26,7 @@ use crate::outcome::{Change, During, Outcome, failure, refused};
 use crate::share;
 use crate::usage;
 use crate::volume::{self, Volume};
-pub(crate) use place::check as check_place;
+pub(crate) use place::{check as check_place, refuse_odd};
 pub use release::unmount;
 pub(crate) use release::{release_dead, release_mount, remove_usual_places};
 use table::Mount;
@@ -84,7 +89,7 @@ pub(crate) fn is_whole(mount: &Mount, volume: &Volume) -> bool {
 pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
     let volume = volume::require(node, &wanted.assembly)?;
     if wanted.kind == FilesystemKind::None {
-        let change = own(&volume.device, wanted, 0o600).during("give the device to its owner")?;
+        let change = give_device(&volume, wanted).during("give the device to its owner")?;
         return Ok((change, usage::bare(&volume)));
     }
     let (point, is_usual) = place(node, &wanted.assembly, &wanted.point);
@@ -103,7 +108,7 @@ pub fn mount(node: &Node, wanted: &Wanted) -> Outcome<(Change, Usage)> {
             Change::Made
         }
     };
-    introduce(&point, wanted).during("say at the mount's root what it is")?;
+    introduce(&volume, &point, wanted).during("say at the mount's root what it is")?;
     Ok((change, usage::require_mounted(node, &volume)?))
 }
 
@@ -177,13 +182,15 @@ pub fn is_given(volume: &Volume) -> bool {
     fs::metadata(&volume.device).is_ok_and(|device| device.uid() != 0)
 }
 
-/// The README, and the owner of the root. Both are made while the root is still root's own, or
-/// without following what its owner may have put there since.
-fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
+/// The README, and the owner of the root. Both by the open root, and without following what its
+/// owner may have put there since.
+fn introduce(volume: &Volume, point: &Path, wanted: &Wanted) -> Outcome<()> {
+    let root = place::open_mounted(point, volume.number)?;
     let readme = point.join(README);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&readme);
-    match made {
-        Ok(mut file) => {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    match openat(&root, README, flags, Mode::from_bits_truncate(0o444)) {
+        Ok(made) => {
+            let mut file = File::from(made);
             let mode = fs::Permissions::from_mode(0o444);
             // On the disks, too: the next head finds what this one wrote.
             file.write_all(wanted.readme.as_bytes())
@@ -191,10 +198,23 @@ fn introduce(point: &Path, wanted: &Wanted) -> Outcome<()> {
                 .and_then(|()| file.sync_all())
                 .map_err(|error| refused(&readme, "write it", error))?;
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(refused(&readme, "make it", error)),
+        Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(refused(&readme, "make it", errno)),
     }
-    own(point, wanted, root_mode(wanted)).map(drop)
+    own(&root, wanted, root_mode(wanted)).map(drop).map_err(|error| not_given(point, error))
+}
+
+fn give_device(volume: &Volume, wanted: &Wanted) -> Outcome<Change> {
+    let given = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&volume.device)
+        .and_then(|device| own(&device, wanted, 0o600));
+    given.map_err(|error| not_given(&volume.device, error))
+}
+
+fn not_given(what: &Path, error: std::io::Error) -> Box<Failure> {
+    refused(what, "give it to its owner", error)
 }
 
 /// Of the mount's root: whatever a user's pool holds is the user's, root's is everybody's to read.
@@ -202,20 +222,14 @@ fn root_mode(wanted: &Wanted) -> u32 {
     if wanted.is_private || wanted.uid != 0 { 0o700 } else { 0o755 }
 }
 
-/// Gives `path` to the pool's owner, once: modes that the owner changed since are kept.
-fn own(path: &Path, wanted: &Wanted, mode: u32) -> Outcome<Change> {
-    let said = |error| refused(path, "give it to its owner", error);
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(said)?;
-    let now = file.metadata().map_err(said)?;
+/// Gives what is open to the pool's owner, once: modes that the owner changed since are kept.
+fn own(file: &File, wanted: &Wanted, mode: u32) -> std::io::Result<Change> {
+    let now = file.metadata()?;
     if (now.uid(), now.gid()) == (wanted.uid, wanted.gid) && (wanted.uid != 0 || bits(&now) == mode)
     {
         return Ok(Change::Already);
     }
-    change_owner(&file, wanted, mode).map_err(said)?;
+    change_owner(file, wanted, mode)?;
     Ok(Change::Made)
 }
 

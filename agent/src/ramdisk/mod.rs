@@ -3,11 +3,12 @@
 //! | backend | memory is taken | and comes back |
 //! | --- | --- | --- |
 //! | `rd_mcp` | whole, when the backstore is enabled | when it is removed |
-//! | `tmpfs` | by `fallocate`, piece by piece | when the mount goes |
+//! | `tmpfs` | by `fallocate`, piece by piece, in a process of its own | when the mount goes |
 //! | `brd` | by writing every page | when the module is unloaded |
 
 mod backstore;
 mod brd;
+pub mod filler;
 mod rd_mcp;
 mod tmpfs;
 

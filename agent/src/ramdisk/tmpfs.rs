@@ -1,21 +1,19 @@
 //! A preallocated file on a tmpfs mount of its own, at `<run>/ramdisk/<pool>.<gen>`; the mount's
 //! source carries the name.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use procfs::FromRead;
 use rampool_proto::pool_name::Assembly;
 use rampool_proto::v1::{Backend, Failure, FailureKind};
 
-use super::{Ramdisk, Wanted, backstore};
+use super::{Ramdisk, Wanted, backstore, filler};
 use crate::configfs;
-use crate::memory::MIB;
 use crate::mount::table;
 use crate::names;
 use crate::node::Node;
@@ -23,9 +21,6 @@ use crate::outcome::{During, Outcome, failure, refused};
 
 /// The file that LIO serves.
 const FILE: &str = "ramdisk";
-
-/// One step of the reservation, and so of its progress.
-const STEP: u64 = 64 * MIB;
 
 /// The root folder and the one file, with some to spare.
 const INODES: u32 = 8;
@@ -60,7 +55,7 @@ pub(super) fn reserve(node: &Node, wanted: &Wanted, progress: &dyn Fn(u64)) -> O
     let point = point(node, &wanted.assembly);
     mount_tmpfs(node, wanted, &point)?;
     let path = point.join(FILE);
-    fill(&path, wanted.bytes, progress).during("reserve the file")?;
+    filler::fill(&path, wanted.bytes, progress).during("reserve the file")?;
     let control =
         format!("fd_dev_name={},fd_dev_size={},fd_buffered_io=1", path.display(), wanted.bytes);
     let object = backstore::make(node, Backend::Tmpfs, &wanted.assembly, &control)?;
@@ -135,33 +130,6 @@ fn swap_refusal() -> Failure {
     Failure::new(FailureKind::NotNow, "mount tmpfs")
         .saying("this node has swap, and its kernel (before 6.4) cannot keep tmpfs out of it")
         .advising("use the backend rd_mcp, turn swap off, or allow swap in the profile")
-}
-
-/// Takes the memory a step at a time; what an earlier attempt took is kept.
-fn fill(path: &Path, bytes: u64, progress: &dyn Fn(u64)) -> Outcome<()> {
-    let file: File = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| refused(path, "open it", error))?;
-    let mut done = 0;
-    while done < bytes {
-        let step = STEP.min(bytes - done);
-        let (from, length) = (signed(done), signed(step));
-        match fallocate(&file, FallocateFlags::empty(), from, length) {
-            Ok(()) => done += step,
-            Err(Errno::EINTR) => continue,
-            Err(errno) => return Err(refused(path, &format!("reserve {bytes} bytes"), errno)),
-        }
-        progress(done);
-    }
-    Ok(())
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).expect("admitted bytes are less than a machine's memory")
 }
 
 /// Unmounts, once LIO's object is gone, and removes the mount point.

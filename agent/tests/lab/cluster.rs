@@ -105,6 +105,7 @@ impl Cluster {
         for number in 1..=nodes {
             let config = format!(
                 "data_address: 10.77.0.{}\n\
+                 mount_roots: [/mnt, /scratch, /srv/nfs]\n\
                  memory: {{floor: 128MiB}}\n\
                  tls:\n  ca: /etc/rampool/pki/ca.pem\n  cert: /etc/rampool/pki/agent.pem\n  \
                  key: /etc/rampool/pki/agent.key\n",

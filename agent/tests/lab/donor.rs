@@ -7,7 +7,7 @@ use crate::cases::{cases, in_turn};
 use crate::cluster::{
     Agent, Cluster, HEAD, MIB, assert_as_before, demo, export_request, pool, traces,
 };
-use crate::{serving, shape, slurm};
+use crate::{cage, serving, shape, slurm};
 
 #[test]
 fn a_donor_lends_memory_and_gets_all_of_it_back() {
@@ -20,6 +20,7 @@ fn a_donor_lends_memory_and_gets_all_of_it_back() {
         a_local_piece_is_a_disk_of_the_node_itself,
         a_reserved_piece_is_kept_and_opened_to_its_head,
         after_kill_9_the_agent_knows_again_and_ends_what_was_begun,
+        cage::the_controller_gets_nothing_that_is_not_rampools,
         serving::watchers_hear_of_changes_at_once_and_of_nothing_at_each_heartbeat,
         serving::nobody_but_the_controller_is_obeyed,
         serving::a_caller_who_leaves_finds_the_export_made,

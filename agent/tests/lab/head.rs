@@ -26,6 +26,7 @@ fn a_head_makes_pools_of_two_donors_and_leaves_no_trace() {
             after_kill_9_between_steps_a_repeat_converges,
             sessions_run_with_the_settings_of_their_records,
             mounts::a_users_pool_is_the_users_alone_wherever_it_is_mounted,
+            mounts::nothing_in_a_users_tree_leads_root_or_anybody_out_of_it,
             mounts::a_bare_device_is_its_owners_and_kept_while_it_is_open,
             mounts::mounts_that_others_made_of_the_pool_are_named,
             daemons::the_agent_is_spared_when_memory_is_short,
@@ -215,19 +216,22 @@ fn a_head_says_beforehand_what_it_lacks(trio: &Trio<'_>) {
     };
     check("", VolumeLayout::Md).unwrap();
     check(POINT, VolumeLayout::Lvm).unwrap();
-    agent.node.sh("! test -e /rampool; mkdir -p /full/x /empty; ln -s /empty /link").unwrap();
-    check("/empty", VolumeLayout::Md).unwrap();
+    agent
+        .node
+        .sh("! test -e /rampool; mkdir -p /mnt/full/x /mnt/empty; ln -s /mnt/empty /mnt/link")
+        .unwrap();
+    check("/mnt/empty", VolumeLayout::Md).unwrap();
     for (point, reason) in [
-        ("/full", "not empty"),
-        ("/link", "symbolic link"),
-        ("/absent", "does not exist"),
+        ("/mnt/full", "not empty"),
+        ("/mnt/link", "symbolic link"),
+        ("/mnt/absent", "does not exist"),
         ("relative", "not absolute"),
-        ("/proc", "is mounted there"),
+        ("/proc", "pools are mounted below"),
     ] {
         let refused = check(point, VolumeLayout::Md).unwrap_err();
         assert!(refused.said.contains(reason), "{point}: {refused}");
     }
-    agent.node.sh("rm -r /full /empty /link; mv /sbin/mdadm /sbin/kept").unwrap();
+    agent.node.sh("rm -r /mnt/full /mnt/empty /mnt/link; mv /sbin/mdadm /sbin/kept").unwrap();
     trio.cluster.kill_agent("n1");
     let agent = trio.cluster.start_agent("n1");
     let refused = agent.check_head(v1::CheckHeadRequest {

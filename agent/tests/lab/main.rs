@@ -4,6 +4,7 @@
 // The whole program is a test, its helpers too.
 #![allow(clippy::unwrap_used)]
 
+mod cage;
 mod carved;
 mod cases;
 mod cluster;

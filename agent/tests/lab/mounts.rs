@@ -53,6 +53,53 @@ pub(crate) fn a_users_pool_is_the_users_alone_wherever_it_is_mounted(trio: &Trio
     trio.down();
 }
 
+/// Root's own program that is whoever owns it, and a device that anybody may read.
+const TRAPS: &str = "cp /usr/bin/id /rampool/demo/id; chmod 4755 /rampool/demo/id; \
+    mknod /rampool/demo/zero c 1 5; chmod 666 /rampool/demo/zero";
+
+const WHO: &str = "setpriv --reuid 1000 --regid 1000 --clear-groups";
+
+/// On any node that has the pool mounted: what is set-uid or a device there is neither.
+pub(crate) fn assert_traps_catch_nobody(node: &rampool_lab::Node) {
+    assert_eq!(node.sh(&format!("{WHO} /rampool/demo/id -u")).unwrap(), "1000");
+    node.sh(&format!("! {WHO} head -c 1 /rampool/demo/zero 2>/dev/null")).unwrap();
+    let options = node.sh("findmnt --noheadings --output OPTIONS /rampool/demo").unwrap();
+    assert!(options.contains("nosuid") && options.contains("nodev"), "{options}");
+}
+
+/// Lays them out where the pool is mounted as its user's.
+pub(crate) fn lay_traps(node: &rampool_lab::Node) {
+    node.sh(TRAPS).unwrap();
+    // Where nothing forbids it they work: else the test could not fail.
+    node.sh("cp -a /rampool/demo/id /rampool/demo/zero /srv/").unwrap();
+    assert_eq!(node.sh(&format!("{WHO} /srv/id -u")).unwrap(), "0");
+    node.sh(&format!("{WHO} head -c 1 /srv/zero >/dev/null; rm /srv/id /srv/zero")).unwrap();
+}
+
+pub(crate) fn nothing_in_a_users_tree_leads_root_or_anybody_out_of_it(trio: &Trio<'_>) {
+    let (head, node) = (&trio.head, &trio.head.node);
+    head.attach_to(&trio.exports).unwrap();
+    head.assemble(VolumeLayout::Md, &trio.exports).unwrap();
+    head.mkfs(FilesystemKind::Xfs, 2).unwrap();
+    mount(head, FilesystemKind::Xfs, "", 1000).unwrap();
+    lay_traps(node);
+    assert_traps_catch_nobody(node);
+    // What root writes, opens or gives away at the next mount leads to other files.
+    let victims = "stat -c '%n %u:%g %a %Y %s' /etc /etc/shadow /etc/iscsi; ls /etc/planted 2>&1";
+    let before = node.sh(&format!("{victims} || true")).unwrap();
+    for link in ["/etc/planted", "/etc/shadow", "/etc", "../../../etc/planted", "README"] {
+        node.sh(&format!("rm -f /rampool/demo/README; ln -s {link} /rampool/demo/README")).unwrap();
+        head.unmount_demo(false).unwrap();
+        // Another owner than it has: everything is done that is ever done there.
+        mount(head, FilesystemKind::Xfs, "", 1001).unwrap();
+        assert_eq!(node.sh("stat -c %u /rampool/demo").unwrap(), "1001", "{link}");
+        mount(head, FilesystemKind::Xfs, "", 1000).unwrap();
+        assert_eq!(node.sh("readlink /rampool/demo/README").unwrap(), link);
+    }
+    assert_eq!(node.sh(&format!("{victims} || true")).unwrap(), before);
+    trio.down();
+}
+
 pub(crate) fn a_bare_device_is_its_owners_and_kept_while_it_is_open(trio: &Trio<'_>) {
     let (head, node) = (&trio.head, &trio.head.node);
     head.attach_to(&trio.exports).unwrap();

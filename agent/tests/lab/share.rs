@@ -8,6 +8,7 @@ use rampool_proto::v1::{self, FailureKind, FilesystemKind, SharingRole, VolumeLa
 
 use crate::cases::cases;
 use crate::cluster::{Agent, Answer, Cluster, assert_as_before, demo, traces};
+use crate::mounts;
 use crate::trio::{POINT, Trio, each_with_fresh_exports};
 
 /// Unsharing, unmounting, stopping and detaching, all together: it waits for nobody.
@@ -139,6 +140,11 @@ fn clients_use_the_pool_as_its_user_and_nobody_else_does(trio: &Trio<'_>) {
     // Root of a client is nobody: the user's folder is the user's alone.
     n4.node.sh("! cat /rampool/demo/f && ! touch /rampool/demo/r 2>/dev/null").unwrap();
 
+    mounts::lay_traps(&trio.head.node);
+    for node in [&trio.head.node, &n2.node, &n4.node] {
+        mounts::assert_traps_catch_nobody(node);
+    }
+
     // A site's admin has exportfs read all files anew.
     trio.head.node.sh("exportfs -ra").unwrap();
     assert!(share(trio, &["n2", "n4"]).unwrap().already, "exportfs -ra dropped it");
@@ -260,7 +266,7 @@ fn a_client_that_died_delays_nobody_and_the_sites_clients_go_on(trio: &Trio<'_>)
 fn a_pool_below_the_sites_root_is_found_there(trio: &Trio<'_>) {
     let n4 = trio.cluster.agent("n4");
     let head = &trio.head.node;
-    head.sh("mkdir -p /srv/nfs; mount -t tmpfs site /srv/nfs; mkdir /srv/nfs/pool; \
+    head.sh("mkdir -p /srv/nfs; mount -t tmpfs -o mode=755 site /srv/nfs; mkdir /srv/nfs/pool; \
              exportfs -o ro,fsid=0,no_subtree_check '*:/srv/nfs'")
         .unwrap();
     let told = check(&trio.head, SharingRole::Head, "").unwrap_err();

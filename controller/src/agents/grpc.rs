@@ -1,4 +1,6 @@
-//! Agents over gRPC: one channel a node, dialled when first used and again when broken.
+//! Agents over gRPC: one channel a node, dialled when first used and again when broken. What
+//! carries secrets of exports has a connection of its own, which ends with the call: the buffers of
+//! a connection are wiped with it, and keep for as long as it lasts what went through them.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use rampool_proto::tls::{Credentials, Role, TlsError};
+use rampool_proto::tls::{Credentials, Dial, Role, TlsError};
 use rampool_proto::v1::agent_client::AgentClient;
 use rampool_proto::v1::{
     CreateExportRequest, Export, Failure, FailureKind, GetInventoryRequest, Inventory,
@@ -23,7 +25,13 @@ type Client = AgentClient<Channel>;
 
 /// Speaks to real agents, by mutual TLS.
 pub struct GrpcAgents {
-    clients: BTreeMap<String, Client>,
+    ways: BTreeMap<String, Way>,
+}
+
+/// To one agent.
+struct Way {
+    dial: Dial,
+    client: Client,
 }
 
 impl GrpcAgents {
@@ -32,16 +40,31 @@ impl GrpcAgents {
         credentials: &Credentials,
         nodes: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, TlsError> {
-        let mut clients = BTreeMap::new();
+        let mut ways = BTreeMap::new();
         for (node, address) in nodes {
-            let channel = credentials.dial(&address, &node, Role::Agent)?.lazy();
-            clients.insert(node, AgentClient::new(channel));
+            let dial = credentials.dial(&address, &node, Role::Agent)?;
+            let client = AgentClient::new(dial.lazy());
+            ways.insert(node, Way { dial, client });
         }
-        Ok(Self { clients })
+        Ok(Self { ways })
     }
 
     fn client(&self, node: &str) -> Result<Client, Failure> {
-        self.clients.get(node).cloned().ok_or_else(|| {
+        self.way(node).map(|way| way.client.clone())
+    }
+
+    /// The client for one call.
+    fn client_for(&self, node: &str, call: &Call) -> Result<Client, Failure> {
+        match call {
+            Call::CreateExport(_) | Call::Attach(_) => {
+                self.way(node).map(|way| AgentClient::new(way.dial.lazy()))
+            }
+            _ => self.client(node),
+        }
+    }
+
+    fn way(&self, node: &str) -> Result<&Way, Failure> {
+        self.ways.get(node).ok_or_else(|| {
             Failure::new(FailureKind::NotFound, "reach the node's agent")
                 .on(node)
                 .saying("the node is not in the controller's configuration")
@@ -56,7 +79,7 @@ impl Agents for GrpcAgents {
         call: Call,
         progress: Option<Progress>,
     ) -> BoxFuture<'static, Result<Answer, Failure>> {
-        let client = self.client(node);
+        let client = self.client_for(node, &call);
         let node = node.to_owned();
         async move {
             let (words, within) = (call.words(), deadline(&call));

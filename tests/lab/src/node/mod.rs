@@ -1,4 +1,4 @@
-//! One node: power, network, commands; its files are in `files`, what all of it is made of in `talk`.
+//! One node: power, network, commands; its files are in `files`, processes' memory in `memory`, what all of it is made of in `talk`.
 
 use std::{
     net::Ipv4Addr,
@@ -27,6 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
 mod files;
+mod memory;
 mod talk;
 
 /// A handle on a node of a lab. Cheap to clone; of no use once the lab is gone.
