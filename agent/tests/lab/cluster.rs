@@ -437,11 +437,21 @@ impl Agent {
 }
 
 pub(crate) fn export_request(backend: Backend, mib: u64) -> v1::CreateExportRequest {
+    export_request_of(("demo", 1), backend, mib)
+}
+
+/// Of another pool, whose head has a name of its own.
+pub(crate) fn export_request_of(
+    (name, generation): (&str, u32),
+    backend: Backend,
+    mib: u64,
+) -> v1::CreateExportRequest {
+    let head = HEAD.replace("demo.1", &format!("{name}.{generation}"));
     v1::CreateExportRequest {
-        pool: demo(),
+        pool: pool(name, generation),
         backend: backend.into(),
         bytes: mib * MIB,
-        way: Some(Way::HeadInitiator(HEAD.to_owned())),
+        way: Some(Way::HeadInitiator(head)),
         ..Default::default()
     }
 }

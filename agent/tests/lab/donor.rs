@@ -5,7 +5,7 @@ use rampool_proto::v1::{self, Backend, FailureKind, LocalWay, ReservedWay};
 
 use crate::cases::{cases, in_turn};
 use crate::cluster::{
-    Agent, Cluster, HEAD, MIB, assert_as_before, demo, export_request, pool, traces,
+    Agent, Cluster, HEAD, MIB, assert_as_before, demo, export_request, export_request_of, traces,
 };
 use crate::{cage, serving, shape, slurm};
 
@@ -115,9 +115,9 @@ fn brd_serves_one_pool_and_never_beside_another_user(cluster: &Cluster) {
     assert!(agent.destroy().unwrap().already);
     agent.node.sh("test -b /dev/ram1 && modprobe -r brd").unwrap();
     agent.export(Backend::Brd, 16).unwrap();
-    let mut second = export_request(Backend::Brd, 16);
-    second.pool = pool("other", 1);
+    let second = export_request_of(("other", 1), Backend::Brd, 16);
     let refused = agent.create_export(second).unwrap_err();
+    assert_eq!(refused.kind(), FailureKind::NotNow, "{refused}");
     assert!(refused.said.contains("demo.1"), "{refused}");
     agent.destroy().unwrap();
     agent.node.sh("! test -e /sys/module/brd").unwrap();

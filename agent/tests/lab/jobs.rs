@@ -7,7 +7,7 @@ use rampool_lab::{Init, Node, Output};
 use rampool_proto::v1::{self, Backend, FailureKind, FilesystemKind, VolumeLayout};
 
 use crate::cases::cases;
-use crate::cluster::{Agent, Answer, Cluster, MIB, demo, export_request, pool};
+use crate::cluster::{Agent, Answer, Cluster, MIB, demo, export_request_of, pool};
 use crate::trio::{POINT, Trio, each_with_fresh_exports};
 
 #[test]
@@ -107,9 +107,7 @@ fn tasks_of_the_job_alone_are_answered(trio: &Trio<'_>) {
 
     assert!(ask(node, 1000, "held").contains("only root"));
     assert_eq!(ask(node, 0, "held"), "end", "demo is no job's");
-    let request =
-        v1::CreateExportRequest { pool: pool("job-17-2", 1), ..export_request(Backend::RdMcp, 4) };
-    head.create_export(request).unwrap();
+    head.create_export(export_request_of(("job-17-2", 1), Backend::RdMcp, 4)).unwrap();
     assert_eq!(ask(node, 0, "held"), "pool job-17-2\nend");
     let request = v1::DestroyExportRequest { pool: pool("job-17-2", 1), ..Default::default() };
     head.destroy_export(request).unwrap();

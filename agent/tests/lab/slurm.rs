@@ -4,7 +4,7 @@
 use rampool_lab::Node;
 use rampool_proto::v1::{self, Backend, FailureKind};
 
-use crate::cluster::{Cluster, MIB, assert_as_before, export_request, pool, traces};
+use crate::cluster::{Cluster, MIB, assert_as_before, export_request_of, pool, traces};
 
 const COMMANDS: &str = "/run/slurm-commands";
 
@@ -17,9 +17,8 @@ fn slurm_says(node: &Node, script: &str) {
 /// A piece of `mib` for the pool of a job that runs on other nodes.
 fn outside(name: &str, mib: u64) -> v1::CreateExportRequest {
     v1::CreateExportRequest {
-        pool: pool(name, 1),
         for_job_elsewhere: true,
-        ..export_request(Backend::RdMcp, mib)
+        ..export_request_of((name, 1), Backend::RdMcp, mib)
     }
 }
 
