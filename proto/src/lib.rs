@@ -10,6 +10,7 @@
 //! | [`size`] | `3T`, `512GiB`, `1.5T` |
 //! | [`job_socket`] | what Slurm's hooks and the agent of their node say to each other |
 //! | [`failure`] | one error, with node, step, program, its words and advice |
+//! | [`local`] | the Unix socket of a controller |
 //! | [`tls`] | mutual TLS: the only way in or out by network |
 //! | [`munge`] | calls that prove by MUNGE whose they are |
 //! | [`room`] | how many may be in at once |
@@ -23,6 +24,7 @@ pub mod config_file;
 pub mod failure;
 pub mod hostlist;
 pub mod job_socket;
+pub mod local;
 pub mod munge;
 pub mod pool_name;
 pub mod room;

@@ -188,7 +188,7 @@ impl Cluster {
 pub(crate) fn program<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rampool"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["RAMPOOL_CONFIG", "RAMPOOL_CONTROLLER", "SUDO_UID", "SUDO_GID"] {
+    for name in ["RAMPOOL_CONFIG", "RAMPOOL_CONTROLLER", "RAMPOOL_BY", "SUDO_UID", "SUDO_GID"] {
         command.env_remove(name);
     }
     command.kill_on_drop(true);

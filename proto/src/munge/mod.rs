@@ -23,7 +23,7 @@ mod words;
 use std::time::Duration;
 
 pub use check::{Checker, Claim};
-pub use sign::{Signer, Way};
+pub use sign::{Link, Signer};
 
 /// Where Debian's package puts `munge` and `unmunge`.
 pub const FOLDER: &str = "/usr/bin";

@@ -1,6 +1,6 @@
 //! The caller's side: a channel that signs each call with a credential of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
@@ -39,26 +39,22 @@ impl Signer {
             Err(No::Said(said)) => said,
         };
         Err(Failure::new(FailureKind::Failed, "get a credential from MUNGE")
-            .by(self.path().display().to_string())
+            .by(self.program.display().to_string())
             .saying(said)
             .advising("is munged running on this host?"))
     }
-
-    fn path(&self) -> PathBuf {
-        self.program.to_path_buf()
-    }
 }
 
-/// A way to the controller: it knows who we are by the connection, or by each call's credential.
+/// A connection to the controller, which knows who we are by it, or by each call's credential.
 #[derive(Clone, Debug)]
-pub enum Way {
+pub enum Link {
     /// By the connection.
     Known(Channel),
     /// By credentials.
     Signed(Channel, Signer),
 }
 
-impl Service<Request<Body>> for Way {
+impl Service<Request<Body>> for Link {
     type Response = Response<Body>;
     type Error = StdError;
     type Future = BoxFuture<Self::Response, Self::Error>;
@@ -80,7 +76,7 @@ impl Service<Request<Body>> for Way {
     }
 }
 
-impl Way {
+impl Link {
     fn clone_for_next(&mut self) -> Self {
         let next = self.clone();
         std::mem::replace(self, next)

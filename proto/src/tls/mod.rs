@@ -33,11 +33,11 @@ pub use gate::{Gate, peer};
 pub use identity::{ENDS_SOON_DAYS, Identity, Role};
 
 /// How long a peer may take to connect and to prove who it is.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A silent connection is probed this often, and given up as long after without an answer, so
 /// that a dead peer is known within twice this.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Why a process cannot prove who it is.
 #[derive(Debug, thiserror::Error)]
