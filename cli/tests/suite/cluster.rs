@@ -120,8 +120,13 @@ impl Cluster {
         self.dir.path().join("client.yaml")
     }
 
+    /// The CA's folder.
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
     fn config_text(&self) -> String {
-        let pki = self.dir.path().join("pki");
+        let pki = self.pki();
         let tls = tls_files(&pki, "operator-admin");
         format!(
             "controller: {}\nname: mds1\ntls:\n  ca: {}\n  cert: {}\n  key: {}\n",
