@@ -131,7 +131,7 @@ fn a_credential_is_good_for_one_call_once(slurm: &SlurmCluster) -> Result<()> {
     let other = "echo rampool/1 /rampool.v1.Controller/ListPools x | /usr/bin/munge \"$@\"";
     let stolen = "/usr/bin/munge --no-input --restrict-uid=0";
     for (name, script, words) in [
-        ("again", again, "Replayed"),
+        ("again", again, "it was replayed"),
         ("other", other, "for something else"),
         ("stolen", stolen, "for something else"),
         ("to-others", "/usr/bin/munge --restrict-uid=1002", "not taken"),
@@ -212,7 +212,7 @@ fn the_log_names_everybody(slurm: &SlurmCluster) -> Result<()> {
         "who=user alice (uid 1001)",
         "who=operator carol (uid 1003)",
         "user=bob (uid 1002)",
-        "Replayed",
+        "it was replayed",
         "uid 4711",
         "is no user here",
     ] {

@@ -52,7 +52,7 @@ impl Service<Request<Body>> for ByMunge {
 const MUNGE: &str = "#!/bin/sh\necho \"MUNGE:$(base64 -w0):\"\n";
 const UNMUNGE: &str = r#"#!/bin/sh
 payload=$(sed 's/^MUNGE://; s/:$//' | base64 -d)
-printf 'STATUS: Success (0)\nENCODE_HOST: h\nUID: 7\nLENGTH: %s\n\n%s' ${#payload} "$payload"
+printf 'STATUS: 0\nENCODE_HOST: h\nUID: 7\nLENGTH: %s\n\n%s' ${#payload} "$payload"
 "#;
 
 struct Ways {

@@ -42,7 +42,7 @@ fn programs(folder: &Path, uid: u32) -> PathBuf {
 said=$(sed 's/^MUNGE://; s/:$//' | base64 -d)
 payload=${said#*
 }
-printf 'STATUS: Success (0)\nENCODE_HOST: 10.0.0.3\nUID: %s\nLENGTH: %s\n\n%s' \
+printf 'STATUS: 0\nENCODE_HOST: 10.0.0.3\nUID: %s\nLENGTH: %s\n\n%s' \
   "$(echo "$said" | head -n1)" ${#payload} "$payload"
 "#;
     for (name, text) in [("munge", munge.as_str()), ("unmunge", unmunge)] {

@@ -1,6 +1,7 @@
 //! The controller's side: who makes a call, by the credential that it carries.
 
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -71,7 +72,9 @@ impl Checker {
         let said = program::run(&self.program, &["--numeric", KEYS], credential).await;
         let said = said.map_err(|no| match no {
             No::Broken(failure) => failure,
-            No::Said(said) => denied(format!("its credential is not taken: {said}")),
+            No::Said(said, status) => {
+                denied(format!("its credential is not taken: {}", why(&said, status)))
+            }
         })?;
         let words = Words::read(&said)
             .ok_or_else(|| denied("of its credential unmunge says what makes no sense"))?;
@@ -79,6 +82,18 @@ impl Checker {
             return Err(denied("its credential is for something else"));
         }
         Ok(Claim { uid: words.uid, host: words.host })
+    }
+}
+
+/// Of a credential that is whole and not good any more unmunge says why by its exit code alone (the
+/// numbers are of `munge_err_t` in munge.h).
+fn why(said: &str, status: ExitStatus) -> String {
+    match (status.code(), said) {
+        (Some(15), _) => "it has expired".to_owned(),
+        (Some(16), _) => "it was made in the future: the clocks of both hosts differ".to_owned(),
+        (Some(17), _) => "it was replayed: it was used before".to_owned(),
+        (_, "") => status.to_string(),
+        (_, said) => said.to_owned(),
     }
 }
 
@@ -114,7 +129,7 @@ mod tests {
 
     const UNMUNGE: &str = r#"#!/bin/sh
 payload=$(sed 's/^MUNGE://; s/:$//' | base64 -d)
-printf 'STATUS: Success (0)\nENCODE_HOST: 10.0.0.3\nUID: 7\nLENGTH: %s\n\n%s' ${#payload} "$payload"
+printf 'STATUS: 0\nENCODE_HOST: 10.0.0.3\nUID: 7\nLENGTH: %s\n\n%s' ${#payload} "$payload"
 "#;
 
     const METHOD: &str = "/rampool.v1.Controller/Up";
@@ -171,11 +186,13 @@ printf 'STATUS: Success (0)\nENCODE_HOST: 10.0.0.3\nUID: 7\nLENGTH: %s\n\n%s' ${
 
     #[tokio::test]
     async fn what_unmunge_refuses_is_told_in_its_words_and_one_that_is_missing_is_named() {
-        let folder =
-            programs("#!/bin/sh\necho 'unmunge: Error: Replayed credential' >&2\nexit 17\n");
+        let folder = programs("#!/bin/sh\necho 'unmunge: Error: Invalid credential' >&2\nexit 8\n");
         let told = refusal(folder.path(), request(&["MUNGE:AAAA:"], b"")).await;
         assert_eq!(told.kind(), FailureKind::Denied);
-        assert!(told.said.contains("Replayed credential"), "{told}");
+        assert!(told.said.contains("Invalid credential"), "{told}");
+        let folder = programs("#!/bin/sh\nexit 17\n");
+        let told = refusal(folder.path(), request(&["MUNGE:AAAA:"], b"")).await;
+        assert!(told.said.contains("it was replayed"), "{told}");
         let none = tempfile::tempdir().unwrap();
         let told = refusal(none.path(), request(&["MUNGE:AAAA:"], b"")).await;
         assert!(told.program.ends_with("/unmunge") && told.advice.contains("munged"), "{told}");

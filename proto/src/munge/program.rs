@@ -3,7 +3,7 @@
 //! of their words read than they should say.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -20,8 +20,8 @@ const QUOTED: usize = 300;
 
 /// Why there is no answer.
 pub(super) enum No {
-    /// The program's own words.
-    Said(String),
+    /// The program's own words, which may be none, and how it ended.
+    Said(String, ExitStatus),
     /// It could not be run, or not to its end.
     Broken(Failure),
 }
@@ -35,7 +35,7 @@ pub(super) async fn run(program: &Path, arguments: &[&str], input: &[u8]) -> Res
         )
     };
     match timeout(DEADLINE, answer(program, arguments, input)).await {
-        Ok(Ok(answer)) => answer.map_err(No::Said),
+        Ok(Ok(answer)) => answer.map_err(|(said, status)| No::Said(said, status)),
         Ok(Err(error)) => Err(failed(FailureKind::Failed, error.to_string())),
         // It has been killed: it was dropped.
         Err(_) => {
@@ -50,7 +50,7 @@ async fn answer(
     program: &Path,
     arguments: &[&str],
     input: &[u8],
-) -> std::io::Result<Result<String, String>> {
+) -> std::io::Result<Result<String, (String, ExitStatus)>> {
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
@@ -71,8 +71,7 @@ async fn answer(
     if status.success() {
         return Ok(Ok(stdout));
     }
-    let said = stderr.trim().chars().take(QUOTED).collect::<String>();
-    Ok(Err(if said.is_empty() { status.to_string() } else { said }))
+    Ok(Err((stderr.trim().chars().take(QUOTED).collect(), status)))
 }
 
 async fn words(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {

@@ -36,7 +36,7 @@ impl Signer {
         let said = match made {
             Ok(credential) => return Ok(credential.trim().to_owned()),
             Err(No::Broken(failure)) => return Err(failure),
-            Err(No::Said(said)) => said,
+            Err(No::Said(said, status)) => format!("{said} ({status})"),
         };
         Err(Failure::new(FailureKind::Failed, "get a credential from MUNGE")
             .by(self.program.display().to_string())
