@@ -45,6 +45,10 @@ impl<'a> Grant<'a> {
         if !asked.mount_point.is_empty() {
             return Err(denied("the mount point of a user's pool is not to be chosen"));
         }
+        // A profile may name another: that is looked at with the whole pool.
+        if !asked.head.is_empty() && !self.rule.heads.contains(&asked.head) {
+            return Err(self.not_on(&asked.head));
+        }
         let longest = self.rule.longest.as_secs();
         if asked.lease_seconds > longest {
             let [may, wanted] = [longest, asked.lease_seconds].map(spoken);
@@ -84,6 +88,10 @@ impl<'a> Grant<'a> {
         })
     }
 
+    fn not_on(&self, node: &str) -> Failure {
+        denied(format!("you may have a pool mounted on {}, and not on {node}", self.rule.heads))
+    }
+
     /// Those that mount it, and those that lend.
     fn allows_nodes(&self, new: &PoolRecord) -> Result<(), Failure> {
         let read = |list: &str| list.parse::<HostList>().map_err(denied);
@@ -94,9 +102,7 @@ impl<'a> Grant<'a> {
             read(&new.spec.clients)?
         };
         if let Some(node) = clients.iter().chain([&**head]).find(|node| !heads.contains(node)) {
-            return Err(denied(format!(
-                "you may have a pool mounted on {heads}, and not on {node}"
-            )));
+            return Err(self.not_on(node));
         }
         let Some(donors) = &self.rule.donors else { return Ok(()) };
         let lent = new.placement.pieces.iter().chain(&new.placement.spares);
