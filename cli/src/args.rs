@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::by::By;
 use crate::client::DEFAULT_CONFIG;
 use crate::command::{
     completions, doctor, down, drain, evacuate, events, fail, failover, list, nodes, pki, reap,
@@ -18,6 +19,7 @@ Exit codes:
     2  the request makes no sense
     3  no such pool or node
     4  not possible now: capacity, a name in use, a node away, a program missing
+    5  it is not yours to ask, or more than you may have
   130  left by Ctrl-C; the operation goes on in the controller
 
 Sizes: 512G, 1.5T (K M G T P E and KiB ... are powers of 1024; KB, MB ... powers of 1000).
@@ -50,6 +52,10 @@ pub struct Global {
     /// The controller, instead of the one in the configuration
     #[arg(long, global = true, env = "RAMPOOL_CONTROLLER", value_name = "HOST:PORT")]
     pub controller: Option<String>,
+    /// By which way to go there, instead of the first that there is: a certificate whose key can be
+    /// read, the socket of a controller on this host, MUNGE
+    #[arg(long, global = true, env = "RAMPOOL_BY", value_enum, value_name = "WAY")]
+    pub by: Option<By>,
 }
 
 /// How to print.

@@ -1,17 +1,19 @@
-//! The way to the controller: `/etc/rampool/client.yaml`, mutual TLS, deadlines.
+//! Going to the controller: `/etc/rampool/client.yaml`, the connection, deadlines.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rampool_proto::config_file;
-use rampool_proto::tls::{Dial, Role, TlsFiles};
+use rampool_proto::munge::{Link, Signer};
+use rampool_proto::tls::{Dial, Role, TlsError, TlsFiles, Trust};
 use rampool_proto::v1::controller_client::ControllerClient;
 use rampool_proto::v1::{Failure, FailureKind};
+use rampool_proto::{config_file, local, munge};
 use serde::Deserialize;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::args::Global;
+use crate::by::{By, There, choose};
 
 /// Where the client's configuration is, unless `--config` or `RAMPOOL_CONFIG` say otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/rampool/client.yaml";
@@ -24,16 +26,62 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// own limit.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// `client.yaml`.
-#[derive(Debug, Deserialize)]
+/// `client.yaml`. Where there is none, a controller on this host can be asked by its socket.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
     /// The controller's `host:port`.
-    pub controller: String,
+    pub controller: Option<String>,
     /// The name in the controller's certificate, where it is not the host above.
     pub name: Option<String>,
-    /// Who we are.
-    pub tls: TlsFiles,
+    /// Where a controller on this host has its socket.
+    #[serde(default = "default_socket")]
+    pub socket: PathBuf,
+    /// How users without a certificate reach the controller.
+    pub munge: Option<MungeConfig>,
+    /// By what the controller proves who it is, and who we are.
+    pub tls: Option<ClientTls>,
+}
+
+/// `munge` of `client.yaml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MungeConfig {
+    /// The `host:port` where the controller listens to users.
+    pub controller: String,
+    /// The folder of `munge`.
+    #[serde(default = "default_commands")]
+    pub commands: PathBuf,
+}
+
+/// `tls` of `client.yaml`; users have the CA's certificate alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTls {
+    /// The cluster CA's certificate.
+    pub ca: PathBuf,
+    /// Our certificate.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+fn default_socket() -> PathBuf {
+    local::SOCKET.into()
+}
+
+fn default_commands() -> PathBuf {
+    munge::FOLDER.into()
+}
+
+impl ClientConfig {
+    /// The files of our certificate, or why there are none.
+    pub fn files(&self) -> Result<TlsFiles, String> {
+        let none = || "the client's configuration names none".to_owned();
+        let ClientTls { ca, cert, key } = self.tls.as_ref().ok_or_else(none)?;
+        let (Some(cert), Some(key)) = (cert.clone(), key.clone()) else { return Err(none()) };
+        Ok(TlsFiles { ca: ca.clone(), cert, key })
+    }
 }
 
 /// Where the controller is, and who we are.
@@ -66,9 +114,7 @@ impl Way<'_> {
         let credentials = self.tls.load().map_err(|error| {
             Failure::new(FailureKind::Failed, "read the client's certificate").saying(error)
         })?;
-        credentials.dial(self.address, name, Role::Controller).map_err(|error| {
-            Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(&error))
-        })
+        credentials.dial(self.address, name, Role::Controller).map_err(|error| unprepared(&error))
     }
 
     /// Connects.
@@ -91,19 +137,22 @@ impl Way<'_> {
 pub struct Controller {
     /// What an error of the connection calls it.
     peer: String,
-    client: ControllerClient<Channel>,
+    client: ControllerClient<Link>,
 }
 
 impl Controller {
-    /// Connects to the controller of the configuration, or of `--controller`.
+    /// Connects to the controller of the configuration, or of `--controller`, by the way that there
+    /// is, or that `--by` says.
     pub async fn connect(global: &Global) -> Result<Self, Failure> {
         let config = load(&global.config)?;
-        let address = global.controller.as_ref().unwrap_or(&config.controller);
-        let way =
-            Way { address, name: config.name.as_deref(), tls: &config.tls, file: &global.config };
-        let channel = way.connect(&way.prepare()?).await?;
-        let client = ControllerClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-        Ok(Self { peer: way.peer(), client })
+        let by = choose(global.by, global.controller.is_some(), &There::of(&config))?;
+        let (peer, link) = match by {
+            By::Certificate => by_certificate(global, &config).await?,
+            By::Socket => by_socket(&config.socket).await?,
+            By::Munge => by_munge(global, &config).await?,
+        };
+        let client = ControllerClient::new(link).max_decoding_message_size(LARGEST_ANSWER);
+        Ok(Self { peer, client })
     }
 
     /// Asks one question and waits for its answer, up to the deadline. `step` says in an error
@@ -112,7 +161,7 @@ impl Controller {
         &self,
         step: &str,
         question: Q,
-        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+        call: impl FnOnce(ControllerClient<Link>, Request<Q>) -> F,
     ) -> Result<A, Failure>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -128,7 +177,7 @@ impl Controller {
         &self,
         step: &str,
         question: Q,
-        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+        call: impl FnOnce(ControllerClient<Link>, Request<Q>) -> F,
     ) -> Result<A, Failure>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -140,7 +189,7 @@ impl Controller {
         &self,
         step: &str,
         request: Request<Q>,
-        call: impl FnOnce(ControllerClient<Channel>, Request<Q>) -> F,
+        call: impl FnOnce(ControllerClient<Link>, Request<Q>) -> F,
     ) -> Result<A, Failure>
     where
         F: Future<Output = Result<Response<A>, Status>>,
@@ -148,6 +197,53 @@ impl Controller {
         let answer = call(self.client.clone(), request).await;
         answer.map(Response::into_inner).map_err(|status| failure_of(&status, &self.peer, step))
     }
+}
+
+async fn by_certificate(global: &Global, config: &ClientConfig) -> Result<(String, Link), Failure> {
+    let address = global.controller.as_ref().or(config.controller.as_ref());
+    let address = address.ok_or_else(|| unsaid(global, "no `controller` is named"))?;
+    let tls = config.files().map_err(|why| unsaid(global, &why))?;
+    let way = Way { address, name: config.name.as_deref(), tls: &tls, file: &global.config };
+    let channel = way.connect(&way.prepare()?).await?;
+    Ok((way.peer(), Link::Known(channel)))
+}
+
+async fn by_socket(socket: &Path) -> Result<(String, Link), Failure> {
+    let path = socket.display();
+    let channel = local::connect(socket).await.map_err(|error| {
+        Failure::new(FailureKind::Failed, format!("connect to the controller at {path}"))
+            .saying(chain(&error))
+            .advising("is rampool-controller running on this host?")
+    })?;
+    Ok((format!("controller at {path}"), Link::Known(channel)))
+}
+
+async fn by_munge(global: &Global, config: &ClientConfig) -> Result<(String, Link), Failure> {
+    let munge = config.munge.as_ref().ok_or_else(|| unsaid(global, "no `munge` is there"))?;
+    let ca = &config.tls.as_ref().ok_or_else(|| unsaid(global, "no `tls` names the CA"))?.ca;
+    let address = global.controller.as_ref().unwrap_or(&munge.controller);
+    let name = config.name.as_deref().map_or_else(|| host_of(address), Ok)?;
+    let trust = Trust::load(ca).map_err(|error| {
+        Failure::new(FailureKind::Failed, "read the CA's certificate").saying(error)
+    })?;
+    let dial = trust.dial(address, name, Role::Controller).map_err(|error| unprepared(&error))?;
+    let channel = dial.connect().await.map_err(|error| {
+        Failure::new(FailureKind::Failed, format!("connect to the controller at {address}"))
+            .saying(chain(&error))
+            .advising("does it listen to users there (`users` in controller.yaml)?")
+    })?;
+    let signer = Signer::of(&munge.commands);
+    Ok((format!("controller at {address}"), Link::Signed(channel, signer)))
+}
+
+fn unsaid(global: &Global, said: &str) -> Failure {
+    Failure::new(FailureKind::Failed, "find the way to the controller")
+        .saying(format!("in {}: {said}", global.config.display()))
+        .advising("examples/client.yaml explains each field; --config names another file")
+}
+
+fn unprepared(error: &TlsError) -> Failure {
+    Failure::new(FailureKind::Failed, "prepare the connection").saying(chain(error))
 }
 
 /// What went wrong: the controller's own words, or those of the connection to `peer`, which
@@ -163,7 +259,11 @@ pub(crate) fn failure_of(status: &Status, peer: &str, step: &str) -> Failure {
     failure
 }
 
+/// Nobody has to write a file for a command on the controller's own host.
 fn load(path: &Path) -> Result<ClientConfig, Failure> {
+    if path == Path::new(DEFAULT_CONFIG) && !path.exists() {
+        return Ok(ClientConfig { socket: default_socket(), ..ClientConfig::default() });
+    }
     config_file::load(path).map_err(|error| {
         let kind = match &error {
             config_file::ConfigError::Read { .. } => FailureKind::Failed,

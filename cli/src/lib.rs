@@ -5,7 +5,8 @@
 //! | [`args`] | what can be typed |
 //! | [`command`] | one file a command: what it asks of the controller |
 //! | [`request`] | flags and pool files to a spec, and who asks |
-//! | [`client`] | the way to the controller: configuration, mutual TLS, deadlines |
+//! | [`by`] | by which way we go to the controller |
+//! | [`client`] | going there: configuration, connection, deadlines |
 //! | [`operation`] | following an operation that the controller runs |
 //! | [`progress`] | showing it: bars on a terminal, lines elsewhere |
 //! | [`output`] | the documented contract of `-o json` and `-o yaml` |
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod by;
 pub mod client;
 pub mod command;
 pub mod exit;

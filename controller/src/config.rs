@@ -17,7 +17,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::jobs::JobsConfig;
 use crate::profile::Profile;
+use crate::socket::SocketConfig;
 use crate::spec::{self, Defaults};
+use crate::users::UsersConfig;
 
 /// The controller's configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,6 +57,11 @@ pub struct Config {
     pub allow_swap: bool,
     /// Slurm's jobs. Left out: no job gets a pool.
     pub jobs: Option<JobsConfig>,
+    /// The socket for operators on the controller's own host.
+    #[serde(default)]
+    pub socket: SocketConfig,
+    /// People who may have pools of their own. Left out: operators alone may have any.
+    pub users: Option<UsersConfig>,
     /// The controller's certificate, key, and the cluster's CA.
     pub tls: TlsFiles,
 }
@@ -138,6 +145,12 @@ impl Config {
         self.check_donors_of_jobs()?;
         if let Some(jobs) = &self.jobs {
             jobs.check()?;
+        }
+        if let Some(users) = &self.users {
+            users.check(&self.nodes)?;
+        }
+        if !self.socket.path.is_absolute() {
+            return Err(format!("socket.path {} is not absolute", self.socket.path.display()));
         }
         for (name, profile) in &self.profiles {
             profile.check(&self.nodes).map_err(|problem| format!("profile {name}: {problem}"))?;
@@ -309,6 +322,17 @@ mod tests {
             "facts",
             "wait_by",
             "lend",
+            "socket",
+            "path",
+            "group",
+            "users",
+            "rules",
+            "groups",
+            "heads",
+            "at_most",
+            "pools",
+            "longest",
+            "accounts",
             "tls",
             "ca",
             "cert",
@@ -333,7 +357,7 @@ mod tests {
         ] {
             assert!(
                 text.lines().any(|line| {
-                    line.trim_start_matches([' ', '#']).starts_with(&format!("{field}:"))
+                    line.trim_start_matches([' ', '#', '-']).starts_with(&format!("{field}:"))
                 }),
                 "examples/controller.yaml does not show {field}"
             );
@@ -379,6 +403,12 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for (text, word) in [
             ("nodes: n1\nmount_root: rampool", "not absolute"),
+            ("nodes: n1\nsocket: {path: controller.sock}", "socket.path controller.sock"),
+            (
+                "nodes: n1\nusers: {rules: [{users: [ada], heads: n2, at_most: 1G, pools: 1, \
+                 longest: 1h}]}",
+                "rule 1: n2 is not in nodes",
+            ),
             ("nodes: n1\nagents: {addresses: {n7: a}}", "n7"),
             ("nodes: n1\nracks: {a: n7}", "n7"),
             ("nodes: 'n[1-3]'\nracks: {a: 'n[1-2]', b: 'n[2-3]'}", "n2 is in rack a and in rack b"),

@@ -7,6 +7,10 @@
 //! | [`config`], [`profile`] | `controller.yaml` |
 //! | [`service`] | the gRPC face |
 //! | [`audit`] | who asked for what |
+//! | [`caller`], [`person`] | who asks, by whichever door |
+//! | [`doors`] | where the controller listens |
+//! | [`socket`] | operators without certificates, on the controller's host |
+//! | [`users`] | people who may have pools of their own |
 //! | [`spec`] | from what a person wrote to what is wanted; pure |
 //! | [`planner`] | from what is wanted and what nodes have to what goes where; pure |
 //! | [`pool`] | pools: the state machine, its driver, operations, status |
@@ -29,12 +33,15 @@
 
 pub mod agents;
 pub mod audit;
+pub mod caller;
 mod clock;
 pub mod config;
 pub mod doctor;
+pub mod doors;
 pub mod jobs;
 pub mod lease;
 pub mod nodes;
+pub mod person;
 pub mod planner;
 pub mod pool;
 pub mod pressure;
@@ -46,8 +53,10 @@ pub mod recover;
 mod repair;
 pub mod serve;
 pub mod service;
+pub mod socket;
 pub mod spec;
 pub mod store;
+pub mod users;
 pub mod version;
 
 #[cfg(test)]

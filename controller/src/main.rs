@@ -7,12 +7,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Parser;
 use rampool_controller::config::Config;
+use rampool_controller::doors::Doors;
 use rampool_controller::serve;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -79,10 +78,8 @@ fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = stop_on_signals()?;
-        let address = config.listen;
-        let listener =
-            TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
-        serve::run(config, listener, stop).await
+        let doors = Doors::open(&config).await?;
+        serve::run(config, doors, stop).await
     });
     // Calls to agents that were in flight are in the store: nothing to wait for.
     runtime.shutdown_background();

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::audit;
+use crate::caller::Caller;
 use crate::clock::now_ms;
 use crate::doctor;
 use crate::jobs::Jobs;
@@ -28,7 +29,7 @@ use crate::reap;
 
 /// The service.
 pub struct ControllerService {
-    pools: Arc<Pools>,
+    pub(crate) pools: Arc<Pools>,
     nodes: Arc<Nodes>,
     jobs: Option<Arc<Jobs>>,
     tls: TlsFiles,
@@ -58,7 +59,10 @@ impl ControllerService {
         pool
     }
 
-    fn stream(&self, events: Events) -> Response<BoxStream<'static, Result<Event, Status>>> {
+    pub(crate) fn stream(
+        &self,
+        events: Events,
+    ) -> Response<BoxStream<'static, Result<Event, Status>>> {
         let stopping = self.stopping.clone();
         let stopped = Failure::new(FailureKind::NotNow, "follow the operation")
             .saying("the controller is being stopped")
@@ -69,6 +73,22 @@ impl ControllerService {
         // The goodbye only where the operation was not seen to its end.
         let last = last.filter(move |_| std::future::ready(stopping.is_cancelled()));
         Response::new(events.chain(last).boxed())
+    }
+
+    /// The pools that are to be `shown`.
+    pub(crate) async fn pools_of(&self, shown: impl Fn(&PoolRecord) -> bool) -> Vec<Pool> {
+        let pools = self.pools.list(shown).await.into_iter();
+        pools.map(|pool| self.with_jobs_end(pool)).collect()
+    }
+
+    /// Refuses where what nodes under Slurm may lend is not known yet.
+    pub(crate) fn knows_slurm(&self) -> Result<(), Failure> {
+        if self.jobs.is_none() || self.pools.knows_allowances() {
+            return Ok(());
+        }
+        Err(Failure::new(FailureKind::NotNow, "look what nodes may lend")
+            .saying("the controller has not heard of Slurm yet")
+            .advising("try again in a minute"))
     }
 
     /// The nodes of a host list; all for an empty one.
@@ -125,7 +145,7 @@ impl<'a> Around<'a> {
     }
 }
 
-fn spec_of(spec: Option<PoolSpec>) -> Result<PoolSpec, Failure> {
+pub(crate) fn spec_of(spec: Option<PoolSpec>) -> Result<PoolSpec, Failure> {
     spec.ok_or_else(|| {
         Failure::new(FailureKind::Invalid, "read the pool's spec").saying("there is none")
     })
@@ -143,7 +163,10 @@ impl Controller for ControllerService {
 
     async fn up(&self, request: Request<UpRequest>) -> Result<Response<Self::UpStream>, Status> {
         audit::note(&request, "up")?;
-        let spec = spec_of(request.into_inner().spec)?;
+        let caller = Caller::of(&request)?;
+        let spec = caller.owns(spec_of(request.into_inner().spec)?);
+        // An operator's pool counts for nobody's limits.
+        let spec = PoolSpec { by_user: false, ..spec };
         // A task of its own: a caller who leaves in the middle of being admitted leaves no
         // pool recorded that nobody makes.
         let pools = Arc::clone(&self.pools);
@@ -163,7 +186,8 @@ impl Controller for ControllerService {
     }
 
     async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
-        let spec = spec_of(request.into_inner().spec)?;
+        let caller = Caller::of(&request)?;
+        let spec = caller.owns(spec_of(request.into_inner().spec)?);
         let placement = self.pools.plan(&spec).await?;
         Ok(Response::new(PlanResponse { placement: Some(placement) }))
     }
@@ -172,9 +196,7 @@ impl Controller for ControllerService {
         &self,
         _: Request<ListPoolsRequest>,
     ) -> Result<Response<ListPoolsResponse>, Status> {
-        let pools = self.pools.list().await.into_iter();
-        let pools = pools.map(|pool| self.with_jobs_end(pool)).collect();
-        Ok(Response::new(ListPoolsResponse { pools }))
+        Ok(Response::new(ListPoolsResponse { pools: self.pools_of(|_| true).await }))
     }
 
     async fn get_pool(&self, request: Request<GetPoolRequest>) -> Result<Response<Pool>, Status> {

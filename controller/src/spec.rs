@@ -145,6 +145,8 @@ pub fn resolve(spec: &PoolSpec, defaults: Defaults<'_>) -> Result<Wanted, Failur
         private: spec.private,
         job: spec.job.clone(),
         among: spec.among.clone(),
+        by_user: spec.by_user,
+        account: account_of(spec)?,
     };
     Ok(Wanted { name, capacity, donors, among, head, clients, spec: filled })
 }
@@ -450,6 +452,14 @@ fn owner_of(spec: &PoolSpec) -> Result<String, Failure> {
         return Err(invalid(format!("owner {:?} is no user name", shortened(&spec.owner))));
     }
     Ok(spec.owner.clone())
+}
+
+fn account_of(spec: &PoolSpec) -> Result<String, Failure> {
+    if !spec.by_user && !spec.account.is_empty() {
+        return Err(invalid("an account is given, but operators' pools count for none")
+            .advising("leave out --account, or ask as a user"));
+    }
+    Ok(spec.account.clone())
 }
 
 /// A stranger's text at a length fit for an error.

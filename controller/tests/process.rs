@@ -39,7 +39,7 @@ fn configure(folder: &Path, more: &str) {
         &folder.join("controller.yaml"),
         &format!(
             "listen: 127.0.0.1:0\nnodes: n1\nagents: {{port: 1, addresses: {{n1: 127.0.0.1}}}}\n\
-             state: {at}/state\ntls: {{ca: {at}/ca.crt, cert: {at}/own.crt, key: {at}/own.key}}\n\
+             state: {at}/state\nsocket: {{path: {at}/run/socket}}\ntls: {{ca: {at}/ca.crt, cert: {at}/own.crt, key: {at}/own.key}}\n\
              {more}"
         ),
     );
@@ -75,7 +75,7 @@ fn a_wrong_configuration_ends_it_with_its_own_code_and_says_where() {
     configure(folder.path(), "listen_on: 1\n");
     let (code, said) = refused(folder.path());
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("unknown field `listen_on`") && said.contains("line 6"), "{said}");
+    assert!(said.contains("unknown field `listen_on`") && said.contains("line 7"), "{said}");
     assert!(!folder.path().join("state").exists(), "nothing was made");
 }
 

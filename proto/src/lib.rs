@@ -10,7 +10,10 @@
 //! | [`size`] | `3T`, `512GiB`, `1.5T` |
 //! | [`job_socket`] | what Slurm's hooks and the agent of their node say to each other |
 //! | [`failure`] | one error, with node, step, program, its words and advice |
-//! | [`tls`] | mutual TLS: the only way in or out |
+//! | [`local`] | the Unix socket of a controller |
+//! | [`tls`] | mutual TLS: the only way in or out by network |
+//! | [`munge`] | calls that prove by MUNGE whose they are |
+//! | [`room`] | how many may be in at once |
 //! | [`by_text`] | values that a file holds as text, errors with line and column |
 //! | [`config_file`] | YAML files with every field checked |
 
@@ -21,7 +24,10 @@ pub mod config_file;
 pub mod failure;
 pub mod hostlist;
 pub mod job_socket;
+pub mod local;
+pub mod munge;
 pub mod pool_name;
+pub mod room;
 mod secrets;
 pub mod size;
 pub mod tls;

@@ -42,7 +42,7 @@ pub enum PoolNameError {
 }
 
 /// Begins the names of the pools of Slurm's jobs.
-const OF_JOB: &str = "job-";
+pub const OF_JOB: &str = "job-";
 
 impl PoolName {
     /// The name as text.

@@ -172,6 +172,7 @@ fn a_donor_refuses(slurm: &SlurmCluster) -> Result<()> {
     let squat = "use Socket; socket(S,PF_INET,SOCK_STREAM,6); \
                  bind(S,sockaddr_in(3260,INADDR_ANY)) or die; listen(S,1); sleep 600";
     donor.daemon("squatter", ["perl", "-e", squat])?;
+    donor.sh("until ss -ltn | grep -q :3260; do sleep 0.05; done")?;
     let job = submit(slurm, &["-N2", "--comment=rampool:size=300M"])?;
     let held = job.until("held", SOON, |fields| fields.get("Priority") == "0")?;
     donor.sh("kill $(pidof perl)")?;

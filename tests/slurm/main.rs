@@ -12,4 +12,5 @@ mod plain;
 mod pool;
 mod queue;
 mod submission;
+mod users;
 mod words;

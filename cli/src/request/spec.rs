@@ -37,6 +37,7 @@ impl Wish {
             lease: self.lease.or(file.lease),
             at_expiry: self.at_expiry.or(file.at_expiry),
             patience: self.patience.or(file.patience),
+            account: self.account.or(file.account),
             profile: self.profile.or(file.profile),
             head_may_lend: self.head_may_lend.or(file.head_may_lend),
         }
@@ -56,6 +57,7 @@ impl Wish {
             patience_seconds: self.patience_seconds()?,
             clients: self.clients.map(|clients| clients.to_string()).unwrap_or_default(),
             profile: self.profile.unwrap_or_default(),
+            account: self.account.unwrap_or_default(),
             head: self.head.map(|head| head.0).unwrap_or_default(),
             backend: self.backend.map_or(Backend::Unspecified, Into::into).into(),
             layout: self.layout.map_or(VolumeLayout::Unspecified, Into::into).into(),
@@ -128,6 +130,7 @@ mod tests {
         lease: 12h
         patience: 30s
         profile: fast
+        account: chem
         head_may_lend: true
         redundancy: double-parity
         spares: 2
@@ -149,6 +152,7 @@ mod tests {
         let expected = PoolSpec {
             name: "demo".into(),
             profile: "fast".into(),
+            account: "chem".into(),
             capacity: Some(Capacity::SizeBytes(3 * TIB)),
             head: "n1".into(),
             donors: "n[2-5]".into(),

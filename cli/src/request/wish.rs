@@ -78,6 +78,9 @@ pub struct Wish {
     #[serde(deserialize_with = "by_text")]
     #[arg(long, value_name = "DURATION")]
     pub patience: Option<Seconds>,
+    /// The account that a user's pool counts for, where there is more than one to choose from
+    #[arg(long, value_name = "NAME")]
+    pub account: Option<String>,
     /// A named set of defaults from the controller's configuration
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,

@@ -120,8 +120,13 @@ impl Cluster {
         self.dir.path().join("client.yaml")
     }
 
+    /// The CA's folder.
+    pub(crate) fn pki(&self) -> PathBuf {
+        self.dir.path().join("pki")
+    }
+
     fn config_text(&self) -> String {
-        let pki = self.dir.path().join("pki");
+        let pki = self.pki();
         let tls = tls_files(&pki, "operator-admin");
         format!(
             "controller: {}\nname: mds1\ntls:\n  ca: {}\n  cert: {}\n  key: {}\n",
@@ -188,7 +193,7 @@ impl Cluster {
 pub(crate) fn program<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rampool"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["RAMPOOL_CONFIG", "RAMPOOL_CONTROLLER", "SUDO_UID", "SUDO_GID"] {
+    for name in ["RAMPOOL_CONFIG", "RAMPOOL_CONTROLLER", "RAMPOOL_BY", "SUDO_UID", "SUDO_GID"] {
         command.env_remove(name);
     }
     command.kill_on_drop(true);

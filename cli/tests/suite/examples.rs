@@ -63,9 +63,10 @@ fn the_example_pool_explains_every_field() {
 #[test]
 fn the_example_client_configuration_is_valid() {
     let config: ClientConfig = config_file::load(&example("client.yaml")).unwrap();
-    assert_eq!(config.controller, "mds1:7701");
+    assert_eq!(config.controller.as_deref(), Some("mds1:7701"));
+    assert_eq!(config.munge.as_ref().unwrap().controller, "mds1:7705");
     assert_eq!(config.name, None);
-    assert_eq!(config.tls.ca, Path::new("/etc/rampool/pki/ca.pem"));
+    assert_eq!(config.tls.unwrap().ca, Path::new("/etc/rampool/pki/ca.pem"));
 }
 
 #[test]

@@ -18,7 +18,8 @@ use crate::slurms_environment::{Variables, of_slurmctld, of_slurmd};
 /// Where nobody listens: port 1 of loopback.
 pub(crate) const NOWHERE: &str = "127.0.0.1:1";
 
-const FAKE_COMMAND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../slurm/tests/fake-command");
+pub(crate) const FAKE_COMMAND: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../slurm/tests/fake-command");
 
 /// A configuration of hooks, with what it names.
 pub(crate) struct Site {

@@ -19,3 +19,4 @@ mod samples;
 mod slurms_environment;
 mod tables;
 mod tls;
+mod ways;

@@ -38,7 +38,7 @@ impl Pools {
     /// more than they may.
     pub(super) fn candidates_for(&self, spec: &PoolSpec) -> Result<Vec<Candidate>, Failure> {
         let among = spec::among_of(spec)?;
-        let outside = spec.job.as_ref().is_some_and(|job| job.outside);
+        let outside = spec.by_user || spec.job.as_ref().is_some_and(|job| job.outside);
         let others = self.lent_outside();
         let mut candidates = self.candidates();
         for candidate in &mut candidates {

@@ -26,24 +26,38 @@ enum Next {
     Gone(Arc<PoolRecord>),
 }
 
+/// What is asked for.
+struct Wanted {
+    name: String,
+    force: bool,
+    /// Whose it must be; none: anybody's.
+    whose: Option<u32>,
+}
+
 impl Pools {
     /// Takes a pool down, or attaches to the operation that does.
     pub fn down(self: &Arc<Self>, name: &str, force: bool) -> Result<Events, Failure> {
-        let first = self.next(name, force)?;
-        let (pools, name) = (Arc::clone(self), name.to_owned());
-        let (sender, receiver) = mpsc::channel(BUFFER);
-        // A task of its own: what was begun is seen through whoever leaves.
-        tokio::spawn(async move { pools.see_down(&name, force, first, &sender).await });
-        Ok(ReceiverStream::new(receiver).boxed())
+        self.down_of(name, force, None)
     }
 
-    async fn see_down(
+    /// The same of a pool only as long as it is this user's: a name that was released meanwhile may
+    /// be another's.
+    pub fn down_of(
         self: &Arc<Self>,
         name: &str,
         force: bool,
-        mut next: Next,
-        to: &mpsc::Sender<Event>,
-    ) {
+        whose: Option<u32>,
+    ) -> Result<Events, Failure> {
+        let wanted = Wanted { name: name.to_owned(), force, whose };
+        let first = self.next(&wanted)?;
+        let pools = Arc::clone(self);
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        // A task of its own: what was begun is seen through whoever leaves.
+        tokio::spawn(async move { pools.see_down(&wanted, first, &sender).await });
+        Ok(ReceiverStream::new(receiver).boxed())
+    }
+
+    async fn see_down(self: &Arc<Self>, wanted: &Wanted, mut next: Next, to: &mpsc::Sender<Event>) {
         loop {
             match next {
                 Next::Follow(operation) => return follow(&operation, to, true).await,
@@ -54,11 +68,11 @@ impl Pools {
                     return;
                 }
             }
-            match self.next(name, force) {
+            match self.next(wanted) {
                 Ok(then) => next = then,
                 // A name that was known a moment ago.
                 Err(failure) => {
-                    tracing::error!(name, %failure, "a pool vanished while it was taken down");
+                    tracing::error!(name = wanted.name, %failure, "a pool vanished while it was taken down");
                     return;
                 }
             }
@@ -66,9 +80,14 @@ impl Pools {
     }
 
     /// Decides, and begins an operation where none is in flight.
-    fn next(self: &Arc<Self>, name: &str, force: bool) -> Result<Next, Failure> {
+    fn next(self: &Arc<Self>, wanted: &Wanted) -> Result<Next, Failure> {
+        let (name, force) = (wanted.name.as_str(), wanted.force);
         let slot = self.slot(name).ok_or_else(|| unknown(name))?;
         let mut now = slot.lock();
+        let uid = now.record.as_ref().map(|record| record.spec.uid);
+        if wanted.whose.is_some() && wanted.whose != uid {
+            return Err(unknown(name));
+        }
         if let Some(operation) = &now.operation {
             let operation = Arc::clone(operation);
             return Ok(match operation.kind {

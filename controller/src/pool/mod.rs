@@ -257,10 +257,10 @@ impl Pools {
         status::pool(record, &lease, &|name| self.env.nodes.get(name), usage, now_ms())
     }
 
-    /// What all pools that hold anything look like now.
-    pub async fn list(&self) -> Vec<Pool> {
+    /// What all pools that hold anything look like now, of those that are to be `shown`.
+    pub async fn list(&self, shown: impl Fn(&PoolRecord) -> bool) -> Vec<Pool> {
         let records = self.records();
-        let live = records.iter().filter(|record| !record.is_released());
+        let live = records.iter().filter(|record| !record.is_released() && shown(record));
         futures::future::join_all(live.map(|record| self.status_of(record))).await
     }
 
@@ -304,7 +304,8 @@ impl Pools {
     }
 }
 
-fn unknown(name: &str) -> Failure {
+/// What is said where there is no pool of that name.
+pub fn unknown(name: &str) -> Failure {
     let shown: String = name.chars().take(80).collect();
     Failure::new(FailureKind::NotFound, "find the pool")
         .saying(format!("there is no pool {shown:?}"))

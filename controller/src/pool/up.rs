@@ -27,6 +27,16 @@ impl Pools {
     /// Brings a pool up, or attaches to the operation that does, or says that it is up. One of a
     /// job without nodes is reserved.
     pub async fn up(self: &Arc<Self>, spec: &PoolSpec) -> Result<Events, Failure> {
+        self.up_if(spec, |_, _| Ok(())).await
+    }
+
+    /// The same of a pool that someone `allows` who looks at it as it would be recorded, beside all
+    /// that are. None can be recorded between that look and its own record.
+    pub async fn up_if(
+        self: &Arc<Self>,
+        spec: &PoolSpec,
+        allows: impl Fn(&PoolRecord, &[Arc<PoolRecord>]) -> Result<(), Failure>,
+    ) -> Result<Events, Failure> {
         let wanted = self.resolve(spec)?;
         if let Some(events) = self.existing(&wanted).await? {
             return Ok(events);
@@ -39,6 +49,7 @@ impl Pools {
             return Ok(events);
         }
         let record = self.place(&wanted)?;
+        allows(&record, &self.records())?;
         let warning = self.beyond_slurm(&wanted.spec, &record.placement);
         self.env.store.put(&record).await.map_err(store_failure)?;
         let slot = self.slot_for(wanted.name.as_str()).map_err(store_failure)?;

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use rampool_proto::tls::{Credentials, Gate, Role, TlsFiles};
+use rampool_proto::munge::{Link, Signer};
+use rampool_proto::tls::{Credentials, Gate, Role, TlsFiles, Trust};
 use rampool_proto::v1::agent_server::{Agent, AgentServer};
 use rampool_proto::v1::controller_client::ControllerClient;
 use rampool_proto::v1::jobs_client::JobsClient;
@@ -23,7 +24,9 @@ use super::fake_nodes::{FakeNodes, Fault, watch_node};
 use super::rig::{NODES, spec};
 use crate::agents::{Answer, Call};
 use crate::config::{AgentAddresses, Config};
+use crate::doors::Doors;
 use crate::serve;
+use crate::socket::{self, SocketConfig};
 
 /// A cluster CA of one test.
 struct Authority(Issuer<'static, KeyPair>, String);
@@ -262,11 +265,13 @@ impl Agent for FakeAgent {
 }
 
 /// A controller and its agents, all listening.
-struct Cluster {
+pub(super) struct Cluster {
     address: SocketAddr,
-    fake: Arc<FakeNodes>,
+    /// Where users are listened to, where they are.
+    pub(super) users: Option<SocketAddr>,
+    pub(super) fake: Arc<FakeNodes>,
     authority: Authority,
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     stop: CancellationToken,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -295,7 +300,19 @@ fn serve_agent(files: &TlsFiles, agent: FakeAgent, listener: TcpListener) {
     tokio::spawn(server.serve_with_incoming(credentials.incoming(listener)));
 }
 
-async fn cluster() -> Cluster {
+/// With one that listens already.
+async fn doors(config: &Config, certificates: TcpListener) -> Doors {
+    let listen = TcpListener::bind("127.0.0.1:0");
+    let users = if config.users.is_some() { Some(listen.await.unwrap()) } else { None };
+    Doors { certificates, socket: socket::listen(&config.socket).unwrap(), users }
+}
+
+pub(super) async fn cluster() -> Cluster {
+    cluster_with(|_, _| ()).await
+}
+
+/// One whose configuration is changed before it starts.
+pub(super) async fn cluster_with(change: impl FnOnce(&mut Config, &Path)) -> Cluster {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let fake = FakeNodes::new(&NODES);
@@ -308,8 +325,10 @@ async fn cluster() -> Cluster {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = Config {
+    let mut config = Config {
         jobs: None,
+        socket: SocketConfig { path: folder.path().join("socket"), group: None },
+        users: None,
         listen: address,
         nodes: "n[1-4]".parse().unwrap(),
         agents: AgentAddresses { port, addresses },
@@ -323,8 +342,11 @@ async fn cluster() -> Cluster {
         tls: authority.issue(folder.path(), Role::Controller, "controller"),
     };
     let stop = CancellationToken::new();
-    let ended = tokio::spawn(serve::run(config, listener, stop.clone()));
-    Cluster { address, fake, authority, folder, stop, ended }
+    change(&mut config, folder.path());
+    let doors = doors(&config, listener).await;
+    let users = doors.users.as_ref().map(|users| users.local_addr().unwrap());
+    let ended = tokio::spawn(serve::run(config, doors, stop.clone()));
+    Cluster { address, users, fake, authority, folder, stop, ended }
 }
 
 impl Cluster {
@@ -337,12 +359,35 @@ impl Cluster {
         credentials.dial(&address, "controller", Role::Controller).unwrap().lazy()
     }
 
-    fn client(&self) -> ControllerClient<Channel> {
+    /// By MUNGE, with the programs of this folder.
+    pub(super) fn by_munge(&self, programs: &Path) -> ControllerClient<Link> {
+        let address = self.users.expect("it listens to users").to_string();
+        let channel = self.trust().dial(&address, "controller", Role::Controller).unwrap().lazy();
+        ControllerClient::new(Link::Signed(channel, Signer::of(programs)))
+    }
+
+    /// To the door for users, of somebody without a credential.
+    pub(super) fn by_nothing(&self) -> ControllerClient<Channel> {
+        ControllerClient::new(self.by_nothing_channel())
+    }
+
+    pub(super) fn by_nothing_channel(&self) -> Channel {
+        let address = self.users.expect("it listens to users").to_string();
+        let dial = self.trust().dial(&address, "controller", Role::Controller).unwrap();
+        dial.lazy()
+    }
+
+    fn trust(&self) -> Trust {
+        let files = self.authority.issue(self.folder.path(), Role::Operator, "trust");
+        Trust::load(&files.ca).unwrap()
+    }
+
+    pub(super) fn client(&self) -> ControllerClient<Channel> {
         ControllerClient::new(self.way(&self.credentials()))
     }
 }
 
-async fn events(stream: tonic::Streaming<Event>) -> Vec<Result<Event, Status>> {
+pub(super) async fn events(stream: tonic::Streaming<Event>) -> Vec<Result<Event, Status>> {
     tokio::time::timeout(std::time::Duration::from_secs(60), stream.collect()).await.unwrap()
 }
 
@@ -520,6 +565,8 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
     cluster.address = listener.local_addr().unwrap();
     let config = Config {
         jobs: None,
+        socket: SocketConfig { path: folder.path().join("socket"), group: None },
+        users: None,
         listen: cluster.address,
         nodes: "n1".parse().unwrap(),
         agents: AgentAddresses { port, addresses: [("n1".into(), "127.0.0.9".into())].into() },
@@ -533,7 +580,8 @@ async fn an_agent_with_another_nodes_certificate_is_unreachable_not_trusted() {
         tls: cluster.authority.issue(folder.path(), Role::Controller, "controller"),
     };
     cluster.stop = CancellationToken::new();
-    cluster.ended = tokio::spawn(serve::run(config, listener, cluster.stop.clone()));
+    let doors = doors(&config, listener).await;
+    cluster.ended = tokio::spawn(serve::run(config, doors, cluster.stop.clone()));
     let mut client = cluster.client();
     let detail = loop {
         let nodes =

@@ -10,4 +10,6 @@ mod lending;
 pub(crate) mod model;
 mod operations;
 mod rig;
+mod socket;
 mod survival;
+mod users;

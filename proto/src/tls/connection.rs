@@ -1,8 +1,8 @@
-//! A connection whose other end is known.
+//! A connection, and who is at its other end.
 
 use std::fmt::{self, Display};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::Identity;
+use crate::room::Place;
 
 /// Who calls, and from where.
 #[derive(Clone, Debug)]
@@ -30,19 +31,34 @@ impl Display for Peer {
     }
 }
 
-/// The server's end of a connection with a peer that proved who it is.
-pub struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-}
-
-impl Connection {
-    /// A connection whose handshake is done, with the peer at `address`.
-    pub(super) fn new(stream: TlsStream<TcpStream>, address: SocketAddr) -> io::Result<Self> {
+impl Peer {
+    /// Who is at the other end, by the certificate that it showed.
+    pub(super) fn of(stream: &TlsStream<TcpStream>, address: SocketAddr) -> io::Result<Self> {
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let certificate = certificates.first().ok_or_else(|| wrong("it showed no certificate"))?;
-        let identity = Arc::new(Identity::read(certificate).map_err(wrong)?);
-        Ok(Self { stream, peer: Peer { identity, address } })
+        Ok(Self { identity: Arc::new(Identity::read(certificate).map_err(wrong)?), address })
+    }
+}
+
+/// Who calls without a certificate: nothing is known but from where. Each of its calls has to say
+/// and to prove whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger {
+    /// Its end of the connection.
+    pub address: SocketAddr,
+}
+
+/// The server's end of a connection whose handshake is done, with who is at the other.
+pub struct Connection<P> {
+    stream: TlsStream<TcpStream>,
+    peer: P,
+    /// Of a server that gives them out: given back with the connection.
+    _place: Option<Place<IpAddr>>,
+}
+
+impl<P> Connection<P> {
+    pub(super) fn new(stream: TlsStream<TcpStream>, peer: P, place: Option<Place<IpAddr>>) -> Self {
+        Self { stream, peer, _place: place }
     }
 }
 
@@ -50,15 +66,15 @@ fn wrong(said: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, said.into())
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+impl<P: Clone + Send + Sync + 'static> Connected for Connection<P> {
+    type ConnectInfo = P;
 
-    fn connect_info(&self) -> Peer {
+    fn connect_info(&self) -> P {
         self.peer.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl<P: Unpin> AsyncRead for Connection<P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,7 +84,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<P: Unpin> AsyncWrite for Connection<P> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -76,6 +76,8 @@ struct Kept {
 /// What was made of the files.
 pub(super) struct Loaded {
     pub(super) server: Arc<ServerConfig>,
+    /// For peers without a certificate.
+    pub(super) open_server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
     identity: Identity,
 }
@@ -108,21 +110,45 @@ impl Loaded {
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), ring.clone())
             .build()
             .map_err(|error| wrong(&files.ca, error))?;
-        let mut server = ServerConfig::builder_with_provider(ring.clone())
-            .with_protocol_versions(&VERSIONS)
-            .map_err(|error| wrong(&files.cert, error))?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(|error| wrong(&files.key, error))?;
+        let server = |verifier| {
+            let mut server = ServerConfig::builder_with_provider(ring.clone())
+                .with_protocol_versions(&VERSIONS)
+                .map_err(|error| wrong(&files.cert, error))?
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(chain.clone(), key.clone_key())
+                .map_err(|error| wrong(&files.key, error))?;
+            server.alpn_protocols = vec![ALPN.to_vec()];
+            Ok(Arc::new(server))
+        };
+        let (server, open_server) =
+            (server(verifier)?, server(WebPkiClientVerifier::no_client_auth())?);
         let mut client = ClientConfig::builder_with_provider(ring)
             .with_protocol_versions(&VERSIONS)
             .map_err(|error| wrong(&files.cert, error))?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)
             .map_err(|error| wrong(&files.key, error))?;
-        server.alpn_protocols = vec![ALPN.to_vec()];
         client.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), identity })
+        Ok(Self { server, open_server, client: Arc::new(client), identity })
+    }
+}
+
+/// What somebody without a certificate knows: the cluster's CA, by which servers prove who they
+/// are. It is no secret.
+#[derive(Clone)]
+pub struct Trust(pub(super) Arc<ClientConfig>);
+
+impl Trust {
+    /// In the CA whose certificate is in this file (PEM).
+    pub fn load(ca: &Path) -> Result<Self, TlsError> {
+        let mut client =
+            ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+                .with_protocol_versions(&VERSIONS)
+                .map_err(|error| wrong(ca, error))?
+                .with_root_certificates(roots(ca)?)
+                .with_no_client_auth();
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(client)))
     }
 }
 

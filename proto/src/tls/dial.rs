@@ -9,11 +9,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::{Service, service_fn};
 
-use super::{CONNECT_DEADLINE, Credentials, Identity, KEEPALIVE, Role, TlsError};
+use super::{CONNECT_DEADLINE, Credentials, Identity, KEEPALIVE, Role, TlsError, Trust};
 
 /// How long one that asks once waits for a server that is there and has much to do: a person would
 /// only ask again.
@@ -33,15 +34,44 @@ pub type Dialling = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 /// Whom we expect there, and who we are.
 #[derive(Clone)]
 struct Server {
-    credentials: Credentials,
+    own: Own,
     name: ServerName<'static>,
     role: Role,
+}
+
+/// What we show of ourselves.
+#[derive(Clone)]
+enum Own {
+    Certificate(Credentials),
+    Nothing(Trust),
 }
 
 impl Credentials {
     /// The way to `address` (host:port), where a server of this role answers, with `name` in
     /// its certificate.
     pub fn dial(&self, address: &str, name: &str, role: Role) -> Result<Dial, TlsError> {
+        Dial::to(Own::Certificate(self.clone()), address, name, role)
+    }
+}
+
+impl Trust {
+    /// The same for somebody without a certificate.
+    pub fn dial(&self, address: &str, name: &str, role: Role) -> Result<Dial, TlsError> {
+        Dial::to(Own::Nothing(self.clone()), address, name, role)
+    }
+}
+
+impl Own {
+    fn config(&self) -> Arc<ClientConfig> {
+        match self {
+            Self::Certificate(credentials) => Arc::clone(&credentials.current().client),
+            Self::Nothing(trust) => Arc::clone(&trust.0),
+        }
+    }
+}
+
+impl Dial {
+    fn to(own: Own, address: &str, name: &str, role: Role) -> Result<Self, TlsError> {
         // The streams that it is given are encrypted: to it there is nothing more to do.
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|_| TlsError::Address(address.to_owned()))?
@@ -51,12 +81,10 @@ impl Credentials {
             .keep_alive_while_idle(true);
         let name = ServerName::try_from(name.to_owned())
             .map_err(|_| TlsError::Address(name.to_owned()))?;
-        let server = Server { credentials: self.clone(), name, role };
-        Ok(Dial { endpoint, address: address.into(), server })
+        let server = Server { own, name, role };
+        Ok(Self { endpoint, address: address.into(), server })
     }
-}
 
-impl Dial {
     /// Connects now.
     pub async fn connect(&self) -> Result<Channel, Error> {
         let endpoint = self.endpoint.clone().connect_timeout(PATIENCE);
@@ -99,7 +127,7 @@ impl Dial {
 impl Server {
     async fn greet(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::clone(&self.credentials.current().client));
+        let connector = TlsConnector::from(self.own.config());
         let stream = connector.connect(self.name.clone(), stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let certificate =

@@ -1,18 +1,24 @@
-//! Connections from peers that proved who they are.
+//! Connections: of peers that proved who they are by a certificate, and, at a door of their own, of
+//! strangers, to whom the server alone proves who it is.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
-use super::{CONNECT_DEADLINE, Connection, Credentials, KEEPALIVE};
+use super::connection::Stranger;
+use super::credentials::Loaded;
+use super::{CONNECT_DEADLINE, Connection, Credentials, KEEPALIVE, Peer};
+use crate::room::Room;
 
 /// A server gives its silent clients up later: it is for clients to find servers dead. One that
 /// reserves memory on a busy node may itself be the one that did not run for seconds, with the
@@ -25,6 +31,13 @@ const CALLS_PER_CONNECTION: usize = 256;
 /// Peers that may be proving who they are at once. Each holds a socket for the connection's
 /// deadline at most; the others wait in the listener's queue.
 const AT_THE_DOOR: usize = 256;
+
+/// Connections that strangers may have open at once, a descriptor each: a quarter of what a process
+/// usually has.
+const STRANGERS: usize = 256;
+
+/// Of them, those from one address: a login node with many people at work. Others get in beside.
+const STRANGERS_AT_ONE_ADDRESS: usize = 64;
 
 /// After an error of the listener itself (no more file descriptors) it is asked again.
 const BREATH: Duration = Duration::from_millis(100);
@@ -44,19 +57,56 @@ impl Credentials {
     pub fn incoming(
         &self,
         listener: TcpListener,
-    ) -> impl Stream<Item = io::Result<Connection>> + use<> {
+    ) -> impl Stream<Item = io::Result<Connection<Peer>>> + use<> {
+        self.through(listener, Door { config: |own| &own.server, know: Peer::of, room: None })
+    }
+
+    /// Connections of anybody, certificate or not: no more than there is room for, all together
+    /// and of one address. Who finds none is sent away, with a line in the log.
+    pub fn incoming_strangers(
+        &self,
+        listener: TcpListener,
+    ) -> impl Stream<Item = io::Result<Connection<Stranger>>> + use<> {
+        let door = Door {
+            config: |own| &own.open_server,
+            know: |_, address| Ok(Stranger { address }),
+            room: Some(Room::of(STRANGERS, STRANGERS_AT_ONE_ADDRESS)),
+        };
+        self.through(listener, door)
+    }
+
+    fn through<P: Send + 'static>(
+        &self,
+        listener: TcpListener,
+        door: Door<P>,
+    ) -> impl Stream<Item = io::Result<Connection<P>>> + use<P> {
         let (proved, incoming) = mpsc::channel(1);
-        tokio::spawn(accept(self.clone(), listener, proved));
+        tokio::spawn(accept(self.clone(), listener, door, proved));
         ReceiverStream::new(incoming)
     }
 }
 
-type Proved = mpsc::Sender<io::Result<Connection>>;
+/// How a server lets peers in.
+struct Door<P> {
+    /// What of it they are shown and asked.
+    config: fn(&Loaded) -> &Arc<ServerConfig>,
+    /// Who they are, once that is done.
+    know: Know<P>,
+    /// For how many there is room; none: for as many as come.
+    room: Option<Room<IpAddr>>,
+}
 
-async fn accept(credentials: Credentials, listener: TcpListener, proved: Proved) {
-    let door = Arc::new(Semaphore::new(AT_THE_DOOR));
+type Proved<P> = mpsc::Sender<io::Result<Connection<P>>>;
+
+async fn accept<P: Send + 'static>(
+    credentials: Credentials,
+    listener: TcpListener,
+    door: Door<P>,
+    proved: Proved<P>,
+) {
+    let at_the_door = Arc::new(Semaphore::new(AT_THE_DOOR));
     // The semaphore is never closed.
-    while let Ok(place) = Arc::clone(&door).acquire_owned().await {
+    while let Ok(waiting) = Arc::clone(&at_the_door).acquire_owned().await {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = proved.closed() => return,
@@ -69,38 +119,42 @@ async fn accept(credentials: Credentials, listener: TcpListener, proved: Proved)
                 continue;
             }
         };
-        let (acceptor, proved) =
-            (TlsAcceptor::from(Arc::clone(&credentials.current().server)), proved.clone());
+        let place = door.room.as_ref().map(|room| room.enter(address.ip()));
+        if let Some(None) = place {
+            tracing::warn!(%address, "a peer was refused: too many connections are open");
+            continue;
+        }
+        let acceptor = TlsAcceptor::from(Arc::clone((door.config)(&credentials.current())));
+        let (know, proved) = (door.know, proved.clone());
         tokio::spawn(async move {
-            if let Some(stream) = prove(acceptor, stream, address).await {
+            if let Some((stream, peer)) = prove(acceptor, stream, address, know).await {
                 // A server that ended takes nobody.
-                _ = proved.send(Ok(stream)).await;
+                _ = proved.send(Ok(Connection::new(stream, peer, place.flatten()))).await;
             }
-            drop(place);
+            drop(waiting);
         });
     }
 }
 
-async fn prove(
+type Know<P> = fn(&TlsStream<TcpStream>, SocketAddr) -> io::Result<P>;
+
+async fn prove<P>(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
-) -> Option<Connection> {
-    let greeted = tokio::time::timeout(CONNECT_DEADLINE, greet(acceptor, stream, address));
-    let said = match greeted.await {
-        Ok(Ok(connection)) => return Some(connection),
+    know: Know<P>,
+) -> Option<(TlsStream<TcpStream>, P)> {
+    let greet = async {
+        stream.set_nodelay(true)?;
+        let stream = acceptor.accept(stream).await?;
+        let peer = know(&stream, address)?;
+        io::Result::Ok((stream, peer))
+    };
+    let said = match tokio::time::timeout(CONNECT_DEADLINE, greet).await {
+        Ok(Ok(known)) => return Some(known),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it did not say who it is within {} s", CONNECT_DEADLINE.as_secs()),
     };
     tracing::warn!(%address, said, "a peer was refused");
     None
-}
-
-async fn greet(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    address: SocketAddr,
-) -> io::Result<Connection> {
-    stream.set_nodelay(true)?;
-    Connection::new(acceptor.accept(stream).await?, address)
 }

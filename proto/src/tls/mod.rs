@@ -1,5 +1,6 @@
-//! Mutual TLS against one cluster CA: the only way in or out of any rampool process. There is
-//! no plaintext mode and no way to skip verification.
+//! Mutual TLS against one cluster CA: the only way in or out of any rampool process over a network.
+//! There is no plaintext mode and no way to skip verification. One door alone, for users, asks its
+//! peers for no certificate: there each call has to prove whose it is (see [`crate::munge`]).
 //!
 //! A certificate says who its holder is (names) and what it may be (roles). A server admits
 //! nobody without a certificate of the cluster's CA, a service nobody without the role that it
@@ -25,18 +26,18 @@ mod listen;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use connection::{Connection, Peer};
-pub use credentials::{Credentials, TlsFiles};
+pub use connection::{Connection, Peer, Stranger};
+pub use credentials::{Credentials, TlsFiles, Trust};
 pub use dial::{Dial, Dialling};
 pub use gate::{Gate, peer};
 pub use identity::{ENDS_SOON_DAYS, Identity, Role};
 
 /// How long a peer may take to connect and to prove who it is.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A silent connection is probed this often, and given up as long after without an answer, so
 /// that a dead peer is known within twice this.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Why a process cannot prove who it is.
 #[derive(Debug, thiserror::Error)]

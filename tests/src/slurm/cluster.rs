@@ -199,6 +199,13 @@ impl Builder {
         self
     }
 
+    /// Further sections of controller.yaml.
+    #[must_use]
+    pub fn controller(mut self, yaml: &str) -> Self {
+        self.rampool = self.rampool.controller(yaml);
+        self
+    }
+
     /// The controller keeps the facts that job_submit.lua reads.
     #[must_use]
     pub fn keeping_facts(mut self) -> Self {
