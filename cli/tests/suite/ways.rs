@@ -166,7 +166,8 @@ async fn where_there_is_no_way_all_of_them_are_told() {
 async fn a_munge_that_fails_is_told_in_its_words_and_what_to_do() {
     let ways = ways().await;
     let munge = ways.folder.path().join("munge");
-    std::fs::write(&munge, "echo 'munge: Error: no socket' >&2\nexit 6\n").unwrap();
+    let fails = "echo 'munge: Error: no socket' >&2\nexit 6\n";
+    std::fs::write(munge.with_extension("does"), fails).unwrap();
     let (code, told) = ways.list(&["ca", "no socket", "munge"], "").await;
     assert_eq!(code, 1, "{told}");
     assert!(
