@@ -189,7 +189,10 @@ async fn pki_renews_what_ends_soon_with_another_key_and_nothing_else() {
     for same in ["file", "roles", "names", "addresses"] {
         assert_eq!(after[0][same], before[0][same]);
     }
-    assert_eq!(after[1], before[1]);
+    // All but the days that are left: one may have gone by.
+    for same in ["file", "roles", "names", "addresses", "ends_at"] {
+        assert_eq!(after[1][same], before[1][same]);
+    }
     let [renewed, untouched] = keys().map(Result::unwrap);
     assert_ne!(renewed, of_n1);
     assert_eq!(untouched, of_admin);
