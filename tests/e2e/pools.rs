@@ -45,7 +45,7 @@ fn every_kind_of_pool_is_made_used_and_given_back(cluster: &Cluster) -> Result<(
     }
     // Who asked for each of them is in the controller's log.
     for what in ["up", "down"] {
-        let line = format!("audit: who=operator admin from=[0-9.:]* what=\"{what}\" .*demo");
+        let line = format!("audit: who=operator admin from=\"[0-9.:]*\" what=\"{what}\" .*demo");
         let log = "/var/log/rampool/controller.log";
         let lines = cluster.node("n1").sh(&format!("grep -c '{line}' {log} || true"))?;
         ensure!(lines.trim() == KINDS.len().to_string(), "{what}: {lines}");
