@@ -16,8 +16,8 @@ use tower::{Service, service_fn};
 
 use super::{CONNECT_DEADLINE, Credentials, Identity, KEEPALIVE, Role, TlsError, Trust};
 
-/// How long one that asks once waits for a server that is there and has much to do: a person would
-/// only ask again.
+/// How long one that asks once waits for a server that is there and has much to do, before it comes
+/// to speak and while it is silent: a person would only ask again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where a server can be reached, as whom. Nothing is dialled yet.
@@ -87,7 +87,7 @@ impl Dial {
 
     /// Connects now.
     pub async fn connect(&self) -> Result<Channel, Error> {
-        let endpoint = self.endpoint.clone().connect_timeout(PATIENCE);
+        let endpoint = self.endpoint.clone().connect_timeout(PATIENCE).keep_alive_timeout(PATIENCE);
         endpoint.connect_with_connector(self.connector(self.by_tcp())).await
     }
 
