@@ -1,6 +1,7 @@
 //! A connection, and who is at its other end.
 
 use std::fmt::{self, Display};
+use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -48,16 +49,18 @@ pub struct Stranger {
     pub address: SocketAddr,
 }
 
-/// The server's end of a connection whose handshake is done, with who is at the other.
-pub struct Connection<P> {
-    stream: TlsStream<TcpStream>,
+/// The server's end of a connection whose handshake is done, with who is at the other. By TLS, or by
+/// another stream of which it is known who is there.
+pub struct Connection<P, S = TlsStream<TcpStream>, K: Eq + Hash = IpAddr> {
+    stream: S,
     peer: P,
     /// Of a server that gives them out: given back with the connection.
-    _place: Option<Place<IpAddr>>,
+    _place: Option<Place<K>>,
 }
 
-impl<P> Connection<P> {
-    pub(super) fn new(stream: TlsStream<TcpStream>, peer: P, place: Option<Place<IpAddr>>) -> Self {
+impl<P, S, K: Eq + Hash> Connection<P, S, K> {
+    /// A connection with `peer`, which holds its place as long as it lasts.
+    pub fn new(stream: S, peer: P, place: Option<Place<K>>) -> Self {
         Self { stream, peer, _place: place }
     }
 }
@@ -66,7 +69,7 @@ fn wrong(said: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, said.into())
 }
 
-impl<P: Clone + Send + Sync + 'static> Connected for Connection<P> {
+impl<P: Clone + Send + Sync + 'static, S, K: Eq + Hash> Connected for Connection<P, S, K> {
     type ConnectInfo = P;
 
     fn connect_info(&self) -> P {
@@ -74,7 +77,7 @@ impl<P: Clone + Send + Sync + 'static> Connected for Connection<P> {
     }
 }
 
-impl<P: Unpin> AsyncRead for Connection<P> {
+impl<P: Unpin, S: AsyncRead + Unpin, K: Eq + Hash + Unpin> AsyncRead for Connection<P, S, K> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -84,7 +87,7 @@ impl<P: Unpin> AsyncRead for Connection<P> {
     }
 }
 
-impl<P: Unpin> AsyncWrite for Connection<P> {
+impl<P: Unpin, S: AsyncWrite + Unpin, K: Eq + Hash + Unpin> AsyncWrite for Connection<P, S, K> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
